@@ -1,0 +1,38 @@
+"""depthwise: from a folder of labelled photos to a small, fast, honest image classifier."""
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "list_models": "depthwise.models.registry",
+    "model_info": "depthwise.models.registry",
+    "create_model": "depthwise.models.registry",
+    "ModelSpec": "depthwise.models.registry",
+    "summary": "depthwise.models.summary",
+    "split": "depthwise.workflows.splitting",
+    "train": "depthwise.workflows.training",
+    "evaluate": "depthwise.workflows.evaluation",
+    "load": "depthwise.workflows.loading",
+    "Classifier": "depthwise.deploy.predict",
+    "Prediction": "depthwise.deploy.predict",
+    "SplitConfig": "depthwise.config",
+    "TrainConfig": "depthwise.config",
+    "UserError": "depthwise.errors",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: `import depthwise` loads no torch."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'depthwise' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

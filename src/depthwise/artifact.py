@@ -1,0 +1,147 @@
+"""The model file: safetensors, with everything a reader needs as JSON under the metadata key `depthwise`.
+
+Two kinds share the schema: `model` (to predict) and `checkpoint` (to go on training). Nothing in it is code.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from depthwise import __version__, files
+from depthwise.data.geometry import Geometry
+from depthwise.errors import UserError, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA = 1
+KEY = "depthwise"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model file says of itself."""
+
+    kind: Literal["model", "checkpoint"]
+    model: str
+    """Registry name of the network."""
+    options: dict[str, Any]
+    """The network's own options."""
+    small_input: bool
+    """Whether the network's strides are adapted to 32 px and less."""
+    classes: tuple[str, ...]
+    """Class names; the place is the number of the logit."""
+    geometry: Geometry
+    """How a picture becomes the network's input."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """How the weights came to be: configuration, epoch, validation accuracy; a checkpoint's position too."""
+    paper: str = ""
+    """Where the network is from."""
+    version: str = __version__
+    """Of depthwise, that wrote the file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; `from_json` is the way back."""
+        return {"schema": SCHEMA, **asdict(self), "geometry": self.geometry.to_json()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Card":
+        """Build from `to_json`'s values. Raises ValueError, TypeError or KeyError when they do not fit."""
+        kept = {name: value for name, value in values.items() if name != "schema"}
+        kept["geometry"] = Geometry.from_json(values["geometry"])
+        kept["classes"] = tuple(values["classes"])
+        return cls(**kept)
+
+
+def write(path: Path, card: Card, tensors: "dict[str, Tensor]") -> None:
+    """Write a model file, whole or not at all. Raises UserError when the disk is full; an old file is then unchanged."""
+    from safetensors.torch import save
+
+    metadata = card.to_json() | {"sha256": _checksum(tensors)}
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    data = save(plain, metadata={KEY: json.dumps(metadata, ensure_ascii=False)})
+    files.write_whole(path, data)
+
+
+def read_card(path: Path) -> Card:
+    """Return what the file says of itself, without reading its tensors. Raises UserError as `read` does."""
+    return _card(path, _metadata(path))
+
+
+def read(path: Path) -> "tuple[Card, dict[str, Tensor]]":
+    """Return card and tensors. Raises UserError for what is no model file, is damaged, or is of a newer schema."""
+    require("safetensors", "train", f"reading {path}")
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    metadata = _metadata(path)
+    card = _card(path, metadata)
+    try:
+        tensors = load(path.read_bytes())
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from error
+    if _checksum(tensors) != metadata.get("sha256"):
+        raise _damaged(path, "its checksum does not fit its contents")
+    return card, tensors
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """Parse the header by hand: 8 bytes of length, then JSON; so that a foreign file gets a message of ours."""
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            size = file.seek(0, 2)
+            if not 2 <= length <= min(size - 8, 100_000_000):
+                raise ValueError("no safetensors header")
+            file.seek(8)
+            header = json.loads(file.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such model file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        raise UserError(
+            f"{path}: not a depthwise model file, or one cut short; models are the best.safetensors of a training run"
+        ) from None
+    missing = 8 + length + max(ends, default=0) - size
+    if missing > 0:
+        raise _damaged(path, f"it is cut short by {missing:,} bytes")
+    try:
+        metadata = json.loads(header["__metadata__"][KEY])
+    except (KeyError, ValueError, TypeError, RecursionError):
+        raise UserError(f"{path}: a safetensors file, but not one of depthwise (no metadata called {KEY!r})") from None
+    if not isinstance(metadata, dict):
+        raise _damaged(path, "its metadata are not a table")
+    return metadata
+
+
+def _card(path: Path, metadata: dict[str, Any]) -> Card:
+    schema = metadata.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UserError(
+            f"{path}: written by depthwise {metadata.get('version')} in schema {schema}; this version reads up to "
+            f"{SCHEMA}. Update it: pip install --upgrade depthwise"
+        )
+    try:
+        return Card.from_json({name: value for name, value in metadata.items() if name != "sha256"})
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, f"its metadata do not fit: {error}") from error
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path}: the model file is damaged: {why}. Take another copy, or train again.")
+
+
+def _checksum(tensors: "dict[str, Tensor]") -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of the tensors, in the order of names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

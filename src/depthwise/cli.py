@@ -1,0 +1,382 @@
+"""The command line: one sub-command per step, in the data's order. Parses, calls, prints; no logic.
+
+Exit status: 0 done, 1 done but some inputs failed (each named), 2 the user must act, 130 / 143 stopped by Ctrl-C / SIGTERM.
+"""
+
+import json
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from depthwise import __version__
+from depthwise.config import SplitConfig, TrainConfig
+from depthwise.errors import Interrupted, UserError, require
+
+if TYPE_CHECKING:
+    from depthwise.data.audit import Skipped
+    from depthwise.report.terminal import Terminal
+
+app = App(
+    name="depthwise",
+    version=__version__,
+    help="From a folder of labelled photos to a small, fast, honest image classifier. First look: depthwise demo",
+    help_on_error=False,
+    result_action="return_value",
+)
+datasets_app = App(name="datasets", help="Public data sets as class folders. Example: depthwise datasets get fashion-mnist data/fm")
+app.command(datasets_app)
+
+Workers = Annotated[int | None, Parameter(help="Threads that decode pictures; by default one per processor.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: CUDA where there is one.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
+Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
+
+
+@app.command
+def demo(*, out: Path = Path("depthwise-demo"), seed: int = 0) -> int:
+    """Walk the whole way on 1,500 pictures that ship with the package: split, train, evaluate, predict.
+
+    Example: depthwise demo
+
+    Parameters
+    ----------
+    out
+        Folder for the photos and the run; one from an earlier demo is replaced.
+    seed
+        Decides split, weights and order.
+    """
+    require("torch", "train", "the demo trains a network; it")
+    from depthwise.workflows.demo import prepare, steps
+
+    num_images = prepare(out)
+    print(f"{num_images:,} pictures of clothes in 10 class folders: {out / 'photos'}")
+    status = 0
+    for step in steps(out, seed):
+        print(f"\n== {step.title}\n$ depthwise {shlex.join(step.command)}", flush=True)
+        status = status or run(step.command)
+    print(f"\nThat was all of it. Now with your own photos: depthwise train PHOTOS --out RUN\nEverything made here: {out}")
+    return status
+
+
+@app.command
+def split(
+    photos: Path,
+    /,
+    *,
+    out: Path = Path("splits.csv"),
+    config: Annotated[SplitConfig | None, Parameter(name="*")] = None,
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+) -> int:
+    """Deal the photos of class folders out to train, valid and test; write the manifest.
+
+    Example: depthwise split photos --out splits.csv --valid 0.15 --test 0.15
+
+    Parameters
+    ----------
+    photos
+        Folder with one folder of pictures per class.
+    out
+        The manifest to write: path, class, split, hash, group.
+    """
+    from depthwise.workflows.splitting import split as run_split
+
+    terminal = _terminal()
+    result = run_split(photos, out, config, overwrite=overwrite, workers=workers, console=terminal)
+    from depthwise.report.tables import split_table
+
+    for note in result.notes:
+        terminal.warn(note)
+    print(split_table(result))
+    _name_skipped(result.skipped, terminal)
+    print(f"\nWritten: {out}\nNext: depthwise train {shlex.quote(str(out))} --out RUN")
+    return 1 if result.skipped else 0
+
+
+@app.command
+def train(
+    data: Path,
+    /,
+    *,
+    out: Path | None = None,
+    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    valid: float | None = None,
+    test: float | None = None,
+    resume: Literal["never", "auto"] = "never",
+    overwrite: Overwrite = False,
+    allow_changes: Annotated[bool, Parameter(negative="")] = False,
+    device: Device = "auto",
+    workers: Workers = None,
+) -> int:
+    """Train a network and keep everything in the folder RUN.
+
+    Example: depthwise train photos --model mobilenet_v3_small --epochs 30 --out runs/first
+
+    Parameters
+    ----------
+    data
+        A splits.csv, a folder with train/ and valid/ or test/, or a folder of class folders.
+    out
+        The folder RUN; by default runs/DATA-MODEL.
+    valid
+        Where there is no split yet: share of each class for validation (0.15).
+    test
+        Where there is no split yet: share of each class for the test (0.15).
+    resume
+        auto: go on with the run in RUN, or start one.
+    allow_changes
+        With --resume: go on although the settings differ.
+    """
+    require("torch", "train", "training")
+    from depthwise.workflows.training import train as run_train
+
+    config, terminal = config or TrainConfig(), _terminal()
+    shares = {name: value for name, value in (("valid", valid), ("test", test)) if value is not None}
+    result = run_train(
+        data,
+        out,
+        config,
+        SplitConfig(seed=config.seed, **shares),
+        resume=resume,
+        overwrite=overwrite,
+        allow_changes=allow_changes,
+        device=device,
+        workers=workers,
+        console=terminal,
+    )
+    _name_skipped(result.skipped, terminal)
+    folder = shlex.quote(str(result.folder))
+    print(f"Best: epoch {result.best_epoch} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
+    print(f"Next: depthwise evaluate {folder} --split test")
+    return 1 if result.skipped else 0
+
+
+@app.command
+def evaluate(
+    model: Path,
+    data: Path | None = None,
+    /,
+    *,
+    split: Literal["train", "valid", "test", "all"] = "test",
+    allow_other_split: Annotated[bool, Parameter(negative="")] = False,
+    json_: AsJson = False,
+    device: Device = "auto",
+    workers: Workers = None,
+) -> int:
+    """Tell how good a model is: accuracy, loss, recall and precision per class.
+
+    Example: depthwise evaluate runs/first --split test
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file.
+    data
+        Pictures with classes; by default those that the run was given.
+    split
+        Which part of them.
+    allow_other_split
+        Evaluate even on pictures that the run used otherwise.
+    """
+    from depthwise.workflows.evaluation import evaluate as run_evaluate
+
+    require("torch", "train", "evaluating a model file")
+    terminal = _terminal()
+    result = run_evaluate(
+        model, data, split, allow_other_split=allow_other_split, device=device, workers=workers, console=terminal
+    )
+    from depthwise.report.tables import evaluation_table
+
+    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_table(result))
+    _name_skipped(result.skipped, terminal)
+    if not json_:
+        print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
+    return 1 if result.skipped else 0
+
+
+@app.command
+def predict(
+    model: Path,
+    /,
+    *photos: str,
+    top_k: int = 5,
+    format: Literal["table", "json", "jsonl", "csv"] = "table",
+    json_: AsJson = False,
+    out: Path | None = None,
+    device: Device = "auto",
+    workers: Workers = None,
+) -> int:
+    """Say what photos show, in the order given; a photo that cannot be read is a row with its reason.
+
+    Example: depthwise predict runs/first holiday/*.jpg --format csv --out answers.csv
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file.
+    photos
+        Files, folders, globs; - for paths on standard input, one a line.
+    top_k
+        How many classes to name per photo.
+    format
+        table, json (one array), jsonl (one object a line) or csv.
+    out
+        File to write instead of standard output.
+    """
+    if not photos:
+        raise UserError("predict needs photos: files, folders, globs, or - for paths on standard input")
+    from depthwise.workflows.loading import load
+    from depthwise.workflows.prediction import Output
+
+    terminal = _terminal()
+    classifier = load(model, device)
+    output = Output("json" if json_ else format, out, sys.stdout)
+    num_answers, num_failed = output.write(classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal)
+    if num_failed:
+        terminal.warn(f"{num_failed} of {num_answers} photos could not be used")
+    return 1 if num_failed else 0
+
+
+@app.command
+def models(pattern: str = "*", /, *, json_: AsJson = False) -> int:
+    """List the networks, with parameters, multiply-adds and the paper's accuracy.
+
+    Example: depthwise models "mobilenet_v3*"
+
+    Parameters
+    ----------
+    pattern
+        Names to list, with * and ?.
+    """
+    require("torch", "train", "listing the networks")
+    from depthwise.models.registry import list_models, model_info
+    from depthwise.report.tables import models_table
+
+    specs = [model_info(name) for name in list_models(pattern)]
+    if not specs:
+        raise UserError(f"no network's name matches {pattern!r}; all names: depthwise models")
+    hidden = {"builder", "options"}
+    if json_:
+        rows = [{f.name: getattr(s, f.name) for f in fields(s) if f.name not in hidden} | {"options": dict(s.options)} for s in specs]
+        print(json.dumps(rows, indent=1))
+    else:
+        print(models_table(specs) + "\n\nNext: depthwise summary NAME")
+    return 0
+
+
+@app.command
+def summary(
+    name: str,
+    /,
+    *,
+    image_size: int | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    set: tuple[str, ...] = (),
+    json_: AsJson = False,
+) -> int:
+    """Show a network layer by layer: output shape, parameters, multiply-adds.
+
+    Example: depthwise summary mobilenet_v2 --image-size 160 --set width=0.6
+
+    Parameters
+    ----------
+    name
+        Network; all names: depthwise models.
+    image_size
+        Side of the input, px; by default the paper's.
+    set
+        Option of the network as NAME=VALUE; may be given several times.
+    """
+    require("torch", "train", "building a network")
+    from depthwise.models.registry import create_model, model_info, parse_options
+    from depthwise.models.summary import summary as summarise
+    from depthwise.report.tables import summary_table
+
+    spec = model_info(name)
+    model = create_model(name, num_classes, in_channels, **parse_options(spec, set))
+    rows = summarise(model, image_size or spec.image_size)
+    if json_:
+        print(json.dumps([row._asdict() for row in rows], indent=1))
+    else:
+        print(f"{spec.name} ({spec.paper})\n\n{summary_table(rows)}\n\nNext: depthwise train PHOTOS --model {name}")
+    return 0
+
+
+@datasets_app.command(name="list")
+def list_datasets() -> int:
+    """List the data sets that can be had. Example: depthwise datasets list"""
+    from depthwise.data.sources import SOURCES
+
+    for source in SOURCES.values():
+        print(f"{source.name}: {source.title}; licence {source.licence}\n  {source.address}")
+    return 0
+
+
+@datasets_app.command(name="get")
+def get_dataset(name: str, out: Path, /, *, from_: Annotated[Path | None, Parameter(name="--from")] = None) -> int:
+    """Make a folder with train/ and test/ of class folders.
+
+    Example: depthwise datasets get fashion-mnist data/fm
+
+    Parameters
+    ----------
+    name
+        Data set; all names: depthwise datasets list.
+    out
+        Folder to make.
+    from_
+        Folder with the data set's own files; by default where Debian's package puts them, else they are fetched.
+    """
+    from depthwise.data.sources import get
+
+    num_images = get(name, out, from_, _terminal())
+    print(f"{num_images:,} pictures in {out}\nNext: depthwise train {shlex.quote(str(out))} --out RUN")
+    return 0
+
+
+def _terminal() -> "Terminal":
+    from depthwise.report.terminal import Terminal
+
+    return Terminal()
+
+
+def _name_skipped(skipped: Sequence["Skipped"], terminal: "Terminal") -> None:
+    for item in skipped:
+        terminal.warn(f"left out: {item}")
+    if skipped:
+        terminal.warn(f"{len(skipped)} pictures could not be used and were left out")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line; return its exit status. Errors that the user can settle are printed, not raised."""
+    try:
+        result: Any = app(arguments, exit_on_error=False, print_error=False)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        return 128 + error.signum
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):  # a console of 256 characters shows others as escapes instead of failing
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    warnings.filterwarnings("ignore", module="PIL")  # what Pillow finds odd in a file, decode says in our words
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""What a run is asked to do: frozen, checked when made, saved with the model. Fields are the command line's flags."""
+
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from depthwise.errors import UserError
+
+
+def default_workers() -> int:
+    """Return the number of processors this process may use, 8 at most."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, available)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """How pictures are dealt out."""
+
+    valid: float = 0.15
+    """Share of each class for validation (it chooses the best epoch)."""
+    test: float = 0.15
+    """Share of each class for the test (it is only reported)."""
+    seed: int = 0
+    """Another seed deals the pictures out differently."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides what a training run computes."""
+
+    model: str = "mobilenet_v3_small"
+    """Network; all names: depthwise models."""
+    set: tuple[str, ...] = ()
+    """Option of the network as NAME=VALUE, e.g. width=0.6; may be given several times."""
+    epochs: int = 30
+    """Passes over the training pictures."""
+    batch_size: int = 64
+    """Pictures per step."""
+    lr: float = 0.1
+    """Learning rate at its highest: after warm-up, before it falls along a half cosine."""
+    warmup: float = 0.1
+    """Share of all steps in which the learning rate rises from 0, linearly."""
+    momentum: float = 0.9
+    """Nesterov momentum of SGD."""
+    weight_decay: float = 5e-4
+    """L2 penalty on weights; not on batch norm and biases."""
+    label_smoothing: float = 0.1
+    """Probability mass that the targets of training spread over all classes."""
+    augment: Literal["standard", "none"] = "standard"
+    """standard: shift and mirror training pictures at random; none: show them as they are."""
+    crop: float = 0.08
+    """Largest shift, as a share of the side."""
+    flip: bool = True
+    """Mirror left to right; switch it off for letters, digits, signs."""
+    image_size: int | None = None
+    """Side of the network's input in px; without it, chosen from the network and the pictures' sizes."""
+    channels: Literal[1, 3] | None = None
+    """1: grey, 3: RGB; without it, grey when all pictures that were looked at are."""
+    fit: Literal["squash", "letterbox", "crop"] = "squash"
+    """How a picture becomes square: squash it, add grey bars, or cut the longer side."""
+    seed: int = 0
+    """Decides weights, order and augmentation, and the split where there is none yet."""
+
+    def __post_init__(self) -> None:
+        bounds: dict[str, tuple[float, float]] = {
+            "epochs": (1, 1_000_000),
+            "batch_size": (2, 65_536),
+            "lr": (1e-12, 1e3),
+            "warmup": (0, 0.9),
+            "momentum": (0, 0.9999),
+            "weight_decay": (0, 1),
+            "label_smoothing": (0, 0.9),
+            "crop": (0, 0.5),
+            "image_size": (8, 4096),
+            "seed": (0, 2**32 - 1),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                flag = "--" + name.replace("_", "-")
+                raise UserError(f"{flag} {value:g} is out of range: from {low:g} to {high:g}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values without those that are None; `from_json` is the way back."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v is not None}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Build from `to_json`'s values; fields of other versions are left out."""
+        known = {field.name for field in fields(cls)}
+        kept = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
+        return cls(**kept)

@@ -1,0 +1,186 @@
+"""The only place where bytes become pixels: training, evaluation, prediction and serving all decode here.
+
+JPEG, PNG, WebP, AVIF, GIF (first frame), BMP and TIFF, by content and not by ending. EXIF orientation is applied,
+16 bits are scaled to 8, CMYK is converted, transparency is laid on white. A file ends as pixels or as exactly one reason.
+"""
+
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from depthwise.errors import UnusablePicture
+
+Pixels = NDArray[np.uint8]
+Channels = Literal[1, 3]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .gif .bmp .dib .tif .tiff .heic .heif .hif".split()
+)
+"""Endings (lower case) of files that are looked at in folders; any other file there is not taken for a picture."""
+
+MAX_PIXELS = 50_000_000
+REASONS = {
+    "missing": "there is no such file",
+    "not_a_file": "not a regular file",
+    "unreadable": "the file cannot be read",
+    "empty": "the file has zero bytes",
+    "not_a_picture": "not a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF",
+    "heic": "HEIC is not read; convert it to JPEG first (on an iPhone: Settings > Camera > Formats > Most Compatible)",
+    "too_large": f"more than {MAX_PIXELS // 1_000_000} million pixels",
+    "truncated": "the file ends before its picture does",
+    "corrupt": "the picture's data are broken",
+    "unsupported": "a kind of pixels that is not supported",
+}
+
+
+class Header(NamedTuple):
+    """What a file says of itself before its pixels are decoded."""
+
+    width: int  # px, after EXIF orientation
+    height: int  # px
+    is_grey: bool
+
+
+def decode(path: str | os.PathLike[str], channels: Channels = 3) -> Pixels:
+    """Return the picture as uint8 (H, W, channels), upright; RGB order, grey by ITU-R 601 luma.
+
+    Raises UnusablePicture with one of REASONS.
+    """
+    with _Opened(path) as image:
+        try:
+            image.load()
+            return _to_array(_upright(image), channels)
+        except UnusablePicture:
+            raise
+        except Exception as error:  # decoders of hostile files raise nearly anything
+            raise _broken(error) from error
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Return size and kind from the file's header, without decoding its pixels. Raises UnusablePicture."""
+    with _Opened(path) as image:
+        width, height = image.size
+        if _orientation(image) >= 5:  # the four that lie on their side
+            width, height = height, width
+        return Header(width, height, image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;"))
+
+
+class _Opened:
+    """A context manager that opens a picture, its header checked, and closes it whatever happens."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __enter__(self) -> Image.Image:
+        try:
+            self.file = _open_regular(self.path)
+        except FileNotFoundError:
+            raise _unusable("missing") from None
+        except (OSError, ValueError) as error:
+            raise _unusable("unreadable", getattr(error, "strerror", None) or str(error)) from error
+        try:
+            image = self._identify()
+            if image.width * image.height > MAX_PIXELS:
+                raise _unusable("too_large", f"{image.width} x {image.height} px")
+        except BaseException:
+            self.file.close()
+            raise
+        return image
+
+    def _identify(self) -> Image.Image:
+        try:
+            return Image.open(self.file, formats=FORMATS)
+        except UnidentifiedImageError:
+            self.file.seek(0)
+            start = self.file.read(16)
+            if not start:
+                raise _unusable("empty") from None
+            if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
+                raise _unusable("heic") from None
+            raise _unusable("not_a_picture") from None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise _unusable("too_large") from None
+        except Exception as error:
+            raise _broken(error) from error
+
+    def __exit__(self, *exc: object) -> None:
+        self.file.close()
+
+
+def _open_regular(path: Path) -> BufferedReader:
+    """Open for reading what is a regular file; a pipe or a device could block for ever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise _unusable("not_a_file")
+    return open(path, "rb")
+
+
+def _unusable(reason: str, detail: str = "") -> UnusablePicture:
+    return UnusablePicture(reason, f"{REASONS[reason]} ({detail})" if detail else REASONS[reason])
+
+
+def _broken(error: Exception) -> UnusablePicture:
+    text = str(error) or type(error).__name__
+    is_cut = isinstance(error, EOFError) or "truncated" in text.lower()
+    return _unusable("truncated" if is_cut else "corrupt", "" if is_cut else text.splitlines()[0][:120])
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 where there is none or the EXIF block is broken."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a broken EXIF block does not spoil the pixels
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_array(image: Image.Image, channels: Channels) -> Pixels:
+    """Return uint8 (H, W, channels) from any mode that the formats have."""
+    if image.mode.startswith("I;16"):
+        image = _from_16_bits(np.asarray(image).astype(np.uint32))
+    elif image.mode == "I":  # how some files of 16 bits arrive
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise _unusable("unsupported", "32-bit integers")
+        image = _from_16_bits(values.astype(np.uint32))
+    elif image.mode == "F":
+        raise _unusable("unsupported", "floating-point pixels")
+    if image.mode in ("RGBA", "LA", "La", "RGBa", "PA") or "transparency" in image.info:
+        image = _on_white(image)
+    wanted = "L" if channels == 1 else "RGB"
+    if image.mode != wanted:
+        image = image.convert(wanted)
+    pixels = np.array(image, np.uint8)
+    return pixels[:, :, None] if channels == 1 else pixels
+
+
+def _from_16_bits(values: NDArray[np.uint32]) -> Image.Image:
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")

@@ -1,0 +1,76 @@
+"""The one way from a picture of any size to the network's input; it is stored in the model file and used by every reader."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from depthwise.data.decode import Channels, Pixels
+
+Fit = Literal["squash", "letterbox", "crop"]
+FILL = 128
+"""Grey of the bars that letterbox adds."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How pixels become a network's input."""
+
+    image_size: int
+    """Side of the square input, px."""
+    channels: Channels = 3
+    """1: grey, 3: RGB."""
+    fit: Fit = "squash"
+    """squash: both sides to image_size; letterbox: long side, grey bars; crop: short side, then the centre square."""
+    mean: tuple[float, ...] = (0.5,)
+    """Per channel, of values in [0, 1]."""
+    std: tuple[float, ...] = (0.5,)
+    """Per channel, of values in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or self.channels not in (1, 3):
+            raise ValueError(f"image_size={self.image_size}, channels={self.channels}: need >= 1, and 1 or 3")
+        if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
+            raise ValueError(f"mean={self.mean}, std={self.std}: need {self.channels} values each, std above 0")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; `from_json` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Geometry":
+        """Build from `to_json`'s values. Raises ValueError, TypeError or KeyError when they do not fit."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+def apply(pixels: Pixels, geometry: Geometry) -> Pixels:
+    """Return uint8 (image_size, image_size, channels) from uint8 (H, W, channels): antialiased bilinear, as `fit` says."""
+    side = geometry.image_size
+    height, width = pixels.shape[:2]
+    if (height, width) == (side, side):
+        return pixels
+    image = Image.fromarray(pixels[:, :, 0] if geometry.channels == 1 else pixels)
+    if geometry.fit == "squash":
+        resized = image.resize((side, side), Image.Resampling.BILINEAR)
+    elif geometry.fit == "crop":
+        short = min(width, height)
+        left, top = (width - short) / 2, (height - short) / 2
+        box = (left, top, left + short, top + short)
+        resized = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    else:
+        scale = side / max(width, height)
+        fitted = max(1, round(width * scale)), max(1, round(height * scale))
+        resized = Image.new(image.mode, (side, side), FILL if geometry.channels == 1 else (FILL, FILL, FILL))
+        resized.paste(
+            image.resize(fitted, Image.Resampling.BILINEAR), ((side - fitted[0]) // 2, (side - fitted[1]) // 2)
+        )
+    return np.array(resized, np.uint8).reshape(side, side, geometry.channels)
+
+
+def normalise(pixels: Pixels, geometry: Geometry) -> NDArray[np.float32]:
+    """Return float32 (B, channels, H, W) from uint8 (B, H, W, channels): (value / 255 - mean) / std."""
+    mean = 255 * np.array(geometry.mean, np.float32)
+    scale = 1 / (255 * np.array(geometry.std, np.float32))
+    return ((pixels - mean) * scale).transpose(0, 3, 1, 2)

@@ -1,0 +1,205 @@
+"""What there is to learn from: a folder, a folder already split, or a manifest, as records of path and class."""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from depthwise import files
+from depthwise.data.decode import SUFFIXES
+from depthwise.data.split import SPLITS
+from depthwise.errors import UserError
+
+SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+COLUMNS = ("path", "class", "split", "hash", "group")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled picture."""
+
+    path: Path
+    """Where it lies; absolute."""
+    label: str
+    """Name of its class."""
+    split: str = ""
+    """train, valid, test, or '' while that is open."""
+    hash: str = ""
+    """First 32 hex digits of the SHA-256 of its bytes; '' while it has not been read."""
+    group: str = ""
+    """Pictures with the same group stay on one side; '' for a picture alone."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The records of a data set, in a fixed order."""
+
+    source: Path
+    """The folder or manifest that they come from; absolute."""
+    records: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
+    """What was seen and not taken: hidden folders, other files, empty classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in code point order; a class's number is its place here."""
+        return tuple(sorted({record.label for record in self.records}))
+
+    @property
+    def is_split(self) -> bool:
+        """True when each record says where it belongs."""
+        return all(record.split for record in self.records)
+
+    def part(self, split: str) -> tuple[Record, ...]:
+        """Return the records of one split."""
+        return tuple(record for record in self.records if record.split == split)
+
+
+def read_index(source: Path) -> Index:
+    """Read `source`: a splits.csv, a folder with train/ and valid/ or test/, or a folder of class folders.
+
+    Raises UserError when there is no such place, no picture, one class only, or classes that differ between splits.
+    """
+    source = Path(os.path.abspath(source))
+    if source.is_dir():
+        index = _read_folder(source)
+    elif source.is_file():
+        index = _read_manifest(source)
+    else:
+        raise UserError(f"{source}: no such folder or manifest")
+    if not index.records:
+        seen = "".join(f"\n  {note}" for note in index.notes)
+        raise UserError(f"{source}: no pictures found; expected one folder per class, with pictures in it{seen}")
+    if len(index.classes) < 2:
+        raise UserError(
+            f"{source}: only one class, {index.classes[0]!r}; a classifier needs two or more, each in its own folder"
+        )
+    _check_same_classes(index)
+    return index
+
+
+def _read_folder(root: Path) -> Index:
+    names = _folders(root)[0]
+    is_split = "train" in names and len(names) > 1 and all(name.lower() in SPLIT_FOLDERS for name in names)
+    if not is_split:
+        return Index(root, *_read_classes(root, ""))
+    records: list[Record] = []
+    notes: list[str] = []
+    for name in names:
+        more_records, more_notes = _read_classes(root / name, SPLIT_FOLDERS[name.lower()])
+        records += more_records
+        notes += more_notes
+    return Index(root, tuple(records), tuple(notes))
+
+
+def _read_classes(root: Path, split: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    names, hidden, loose = _folders(root)
+    notes = [f"hidden folder left out: {root / name}" for name in hidden]
+    if loose:
+        notes.append(f"{loose} pictures directly in {root} left out: they are in no class folder")
+    records = []
+    for name in names:
+        paths, num_other = find_pictures(root / name)
+        records += [Record(path, name, split) for path in paths]
+        if not paths:
+            notes.append(f"folder without pictures, not a class: {root / name}")
+        elif num_other:
+            notes.append(f"{num_other} files in {root / name} left out: their endings are not of pictures")
+    return tuple(records), tuple(notes)
+
+
+def _folders(root: Path) -> tuple[list[str], list[str], int]:
+    """Return the names of folders in `root`, of hidden ones, and the number of pictures that lie beside them."""
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{root}: cannot be read: {error.strerror}") from error
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    loose = sum(1 for entry in entries if not entry.is_dir() and is_picture_name(entry.name))
+    return [n for n in folders if not _is_hidden(n)], [n for n in folders if _is_hidden(n)], loose
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "__pycache__", "@eaDir")
+
+
+def is_picture_name(name: str) -> bool:
+    """True when the name's ending is of a picture and it is not hidden."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+
+
+def find_pictures(folder: Path) -> tuple[list[Path], int]:
+    """Return the pictures at any depth in `folder`, by name of path, and the number of other files; hidden ones are no files."""
+    paths: list[Path] = []
+    num_other = 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        for name in sorted(names):
+            if is_picture_name(name):
+                paths.append(Path(place, name))
+            elif not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
+                num_other += 1
+    return paths, num_other
+
+
+def _check_same_classes(index: Index) -> None:
+    present = [split for split in SPLITS if index.part(split)]
+    for split in present:
+        missing = sorted(set(index.classes) - {record.label for record in index.part(split)})
+        if missing:
+            raise UserError(
+                f"{index.source}: {split} has no pictures of {', '.join(map(repr, missing))}, which other splits have.\n"
+                "Every split needs every class; classes are joined by name, so check the spelling."
+            )
+
+
+def _read_manifest(path: Path) -> Index:
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as CSV: {error}") from error
+    lacking = [name for name in COLUMNS[:3] if rows and name not in rows[0]]
+    if lacking or not rows:
+        raise UserError(f"{path}: not a manifest; its first line must name the columns path,class,split (and may more)")
+    records = []
+    for number, row in enumerate(rows, start=2):
+        if not row["path"] or not row["class"] or row["split"] not in SPLITS:
+            raise UserError(f"{path}, line {number}: needs a path, a class, and a split of {', '.join(SPLITS)}")
+        place = Path(os.path.normpath(path.parent / row["path"]))
+        content = row.get("hash") or ""
+        if content and (len(content) != 32 or set(content) - set("0123456789abcdef")):
+            raise UserError(f"{path}, line {number}: hash {content!r} is not 32 hexadecimal digits; empty it or split again")
+        records.append(Record(place, row["class"], row["split"], content, row.get("group") or ""))
+    repeated = [str(place) for place, count in Counter(record.path for record in records).items() if count > 1]
+    if repeated:
+        raise UserError(f"{path}: names {len(repeated)} files twice, e.g. {repeated[0]}")
+    return Index(path, tuple(records))
+
+
+def write_manifest(path: Path, records: Iterable[Record]) -> None:
+    """Write splits.csv: paths relative to its folder where they can be (same drive), with forward slashes."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for record in records:
+        place = _relative(record.path, path.parent)
+        writer.writerow((place, record.label, record.split, record.hash, record.group))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
+    except ValueError:  # another drive
+        return path.as_posix()
+
+
+def mark_groups(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Return the records with those of equal content in one group, named by their hash."""
+    copies = Counter(record.hash for record in records)
+    return tuple(replace(record, group=record.hash if copies[record.hash] > 1 else "") for record in records)

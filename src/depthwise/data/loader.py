@@ -1,0 +1,45 @@
+"""Batches of a data set, each a pure function of its position, made a little ahead of the network by threads."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthwise.data.audit import parallel
+from depthwise.data.augment import random_crop, random_flip
+from depthwise.data.cache import Dataset
+from depthwise.data.order import batch_sizes, epoch_order
+
+
+class Batch(NamedTuple):
+    """Some samples of a data set."""
+
+    images: NDArray[np.uint8]  # (B, S, S, C)
+    labels: NDArray[np.int64]  # (B,)
+
+
+def training_batches(
+    dataset: Dataset, *, seed: int, epoch: int, start: int, batch_size: int, crop: float, flip: bool, workers: int
+) -> Iterator[Batch]:
+    """Yield this epoch's batches from number `start` on: shuffled, shifted by up to `crop` of the side, mirrored."""
+    order = epoch_order(dataset.ids, seed, epoch)
+    bounds = np.cumsum([0, *batch_sizes(len(dataset), batch_size)])
+
+    def make(number: int) -> Batch:
+        chosen = order[bounds[number] : bounds[number + 1]]
+        images, ids = dataset.images[chosen], dataset.ids[chosen]
+        images = random_crop(images, ids, seed, epoch, fraction=crop)
+        if flip:
+            images = random_flip(images, ids, seed, epoch)
+        return Batch(images, dataset.labels[chosen])
+
+    numbers = range(start, len(bounds) - 1)
+    return parallel(make, numbers, workers) if workers else map(make, numbers)
+
+
+def ordered_batches(dataset: Dataset, batch_size: int) -> Iterator[Batch]:
+    """Yield the whole data set in its own order, unchanged."""
+    for start in range(0, len(dataset), batch_size):
+        stop = start + batch_size
+        yield Batch(dataset.images[start:stop], dataset.labels[start:stop])

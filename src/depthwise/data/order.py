@@ -1,0 +1,52 @@
+"""Randomness as a pure function: of (seed, epoch, sample id), never of what ran before.
+
+So a restart, another number of workers or of processes sees the same samples in the same order with the same crops,
+and a checkpoint needs one position instead of the state of random generators.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.uint64]
+
+
+def sample_id(content_hash: str) -> int:
+    """Return 64 bits that name a sample by its content, wherever the file lies: the hash's first 16 hex digits."""
+    return int(content_hash[:16], 16)
+
+
+def mix(ids: Ids | int, *salts: int) -> Ids:
+    """Return 64 well-mixed bits for each id and the salts together (splitmix64's finaliser, Steele et al. 2014)."""
+    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
+        state = np.atleast_1d(np.asarray(ids, np.uint64))
+        for salt in (0, *salts):
+            state = state + np.uint64(0x9E3779B97F4A7C15) * np.uint64(salt + 1)
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state = state ^ (state >> np.uint64(31))
+    return state
+
+
+def uniform(ids: Ids | int, *salts: int) -> NDArray[np.float64]:
+    """Return one number in [0, 1) for each id."""
+    return (mix(ids, *salts) >> np.uint64(11)) / 2.0**53
+
+
+def epoch_order(ids: Ids, seed: int, epoch: int) -> NDArray[np.intp]:
+    """Return the positions of `ids` in this epoch's order."""
+    return np.argsort(mix(ids, seed, epoch), kind="stable")
+
+
+def batch_sizes(num_samples: int, batch_size: int) -> list[int]:
+    """Return the sizes of an epoch's batches: all of `batch_size`, but for a remainder spread over the last two.
+
+    So no batch is smaller than half of `batch_size` when there is more than one (batch norm needs several samples), and
+    none is larger.
+    """
+    full, rest = divmod(num_samples, batch_size)
+    if not rest:
+        return [batch_size] * full
+    if not full:
+        return [rest]
+    last = batch_size + rest
+    return [batch_size] * (full - 1) + [last - last // 2, last // 2]

@@ -1,0 +1,37 @@
+"""The engine that runs a model file in PyTorch, as it was trained."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depthwise.artifact import Card
+from depthwise.errors import UserError
+from depthwise.metrics import Logits
+from depthwise.models.normalise import Normalise
+from depthwise.models.registry import create_model
+
+
+class EagerEngine:
+    """Computes logits with the network itself, in float32."""
+
+    def __init__(self, card: Card, tensors: dict[str, Tensor], device: str = "cpu") -> None:
+        """Raises UserError when the tensors are not those of the network that the card names."""
+        self.card = card
+        self.device = torch.device(device)
+        with torch.device("meta"):  # weights are read, not drawn
+            model = create_model(
+                card.model, len(card.classes), card.geometry.channels, card.small_input, **card.options
+            )
+        try:
+            model.load_state_dict(tensors, assign=True)
+        except RuntimeError as error:
+            raise UserError(f"the weights do not fit {card.model}: {error}") from error
+        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
+        self.normalise = Normalise(card.geometry.mean, card.geometry.std).to(self.device)
+
+    @torch.inference_mode()
+    def logits(self, images: NDArray[np.uint8]) -> Logits:
+        """Return float32 (B, K) for uint8 (B, S, S, C)."""
+        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        return self.model(self.normalise(batch)).float().cpu().numpy()

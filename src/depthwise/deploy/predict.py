@@ -1,0 +1,114 @@
+"""From photos to answers, whatever computes the logits. Imports no torch."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthwise.artifact import Card
+from depthwise.config import default_workers
+from depthwise.data.audit import Skipped, parallel
+from depthwise.data.cache import read_picture
+from depthwise.data.decode import Pixels
+from depthwise.errors import UnusablePicture
+from depthwise.metrics import Logits, softmax
+
+BATCH = 32
+
+
+class Engine(Protocol):
+    """What computes logits."""
+
+    @property
+    def card(self) -> Card:
+        """Classes, geometry and the rest of the model file's metadata."""
+
+    def logits(self, images: NDArray[np.uint8]) -> Logits:
+        """Return float32 (B, K) for uint8 (B, S, S, C)."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A class and its probability."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one photo; or, with `error`, why there is none."""
+
+    path: str
+    label: str | None = None
+    """The most probable class."""
+    probability: float | None = None
+    """Its probability, in [0, 1]."""
+    top: tuple[Score, ...] = ()
+    """The most probable classes, in falling order."""
+    rejected: bool = False
+    """True when the model says that the photo shows none of its classes."""
+    error: str | None = None
+    """Why the photo could not be used."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, as the command line prints them."""
+        return asdict(self) | {"top": [asdict(score) for score in self.top]}
+
+
+class Classifier:
+    """A model ready to answer: `Classifier.predict("photo.jpg")`. Made by `depthwise.load`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names."""
+        return self.engine.card.classes
+
+    def predict(self, photo: str | Path, top_k: int = 5) -> Prediction:
+        """Return the answer for one photo. Raises UnusablePicture, with the reason, when it cannot be read."""
+        pixels = read_picture(Path(photo), self.engine.card.geometry)
+        if isinstance(pixels, Skipped):
+            raise UnusablePicture(pixels.reason, f"{pixels.path}: {pixels.detail}")
+        return self._answers([str(photo)], [pixels], top_k)[0]
+
+    def predict_many(
+        self, photos: Iterable[str | Path], top_k: int = 5, *, workers: int | None = None
+    ) -> Iterator[Prediction]:
+        """Yield an answer per photo, in their order; one that cannot be read is an answer with `error`.
+
+        Photos are decoded by `workers` threads (default: one per processor) and never all held in memory.
+        """
+        paths, pictures = _tee(photos)
+        workers = default_workers() if workers is None else workers
+        found = parallel(lambda photo: read_picture(Path(photo), self.engine.card.geometry), pictures, workers)
+        while batch := list(islice(found, BATCH)):
+            names = [str(next(paths)) for _ in batch]
+            usable = [(n, p) for n, p in zip(names, batch, strict=True) if not isinstance(p, Skipped)]
+            answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
+            for name, pixels in zip(names, batch, strict=True):
+                yield Prediction(name, error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
+
+    def _answers(self, names: list[str], pictures: list[Pixels], top_k: int) -> list[Prediction]:
+        if not pictures:
+            return []
+        probabilities = softmax(self.engine.logits(np.stack(pictures)))
+        answers = []
+        for name, row in zip(names, probabilities, strict=True):
+            best = np.argsort(-row, kind="stable")[:top_k]
+            top = tuple(Score(self.classes[index], float(row[index])) for index in best)
+            answers.append(Prediction(name, top[0].label, top[0].probability, top))
+        return answers
+
+
+def _tee(photos: Iterable[str | Path]) -> tuple[Iterator[str | Path], Iterator[str | Path]]:
+    from itertools import tee
+
+    first, second = tee(photos)
+    return first, second

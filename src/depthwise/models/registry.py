@@ -1,0 +1,208 @@
+"""The zoo's one table: a frozen record per network, filled by the family files when they are imported."""
+
+import ast
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any, Literal, get_args, get_origin
+
+from torch import nn
+
+from depthwise.errors import UserError, suggest
+
+FAMILIES = ("lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3")  # each one a file beside this one
+COMMON = ("num_classes", "in_channels", "small_input")  # what create_model itself takes
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is known of one network before it is built."""
+
+    name: str
+    """Registry name, e.g. mobilenet_v2_x1_0."""
+    family: str
+    """Name of the paper's file in depthwise.models."""
+    paper: str
+    """Authors, title, venue and year."""
+    url: str
+    """Address of the paper, or '' where it has none that lasts."""
+    year: int
+    image_size: int
+    """The paper's input side in pixels; params and macs are counted there."""
+    in_channels: int
+    num_classes: int
+    params: int
+    """Trainable parameters, for num_classes and in_channels."""
+    macs: int
+    """Multiply-accumulates of convolutions and linear layers for one picture of image_size."""
+    top1: float | None
+    """ImageNet top-1 accuracy in percent as the paper gives it, or None."""
+    witness: str
+    """Who else computed params and macs."""
+    is_fixed_size: bool
+    """True where only image_size works as input."""
+    aliases: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What this name sets of its family's options."""
+    builder: Callable[..., nn.Module] = field(default=nn.Identity, repr=False)
+
+    @property
+    def allowed_options(self) -> dict[str, inspect.Parameter]:
+        """The family's options by name: its constructor's keyword parameters that create_model does not take itself."""
+        parameters = inspect.signature(self.builder).parameters.values()
+        return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in COMMON}
+
+
+_SPECS: dict[str, ModelSpec] = {}
+_ALIASES: dict[str, str] = {}
+
+
+@cache
+def facts() -> Any:
+    """Return the recorded counts and errors with their sources (facts.json)."""
+    return json.loads(files("depthwise.models").joinpath("facts.json").read_text(encoding="utf-8"))
+
+
+def register(
+    name: str,
+    builder: Callable[..., nn.Module],
+    *,
+    family: str,
+    image_size: int,
+    fact: str,
+    in_channels: int = 3,
+    num_classes: int = 1000,
+    is_fixed_size: bool = False,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    aliases: tuple[str, ...] = (),
+) -> None:
+    """Enter one network; `fact` is its variant in facts.json. Raise ValueError when a name is taken or has no facts."""
+    for taken in (name, *aliases):
+        if taken in _SPECS or taken in _ALIASES:
+            raise ValueError(f"the model name {taken!r} is registered twice")
+    found, citation = _find_fact(family, fact), facts()["citations"][family]
+    _SPECS[name] = ModelSpec(
+        name=name,
+        family=family,
+        paper=f"{citation['authors']}: {citation['title']}. {citation['venue']}, {citation['year']}",
+        url=f"https://arxiv.org/abs/{citation['arxiv']}" if citation["arxiv"] else "",
+        year=citation["year"],
+        image_size=image_size,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        params=found["params"],
+        macs=found["macs"],
+        top1=found["paper"].get("top1"),
+        witness=_spell_out(found["macs_source"]),
+        is_fixed_size=is_fixed_size,
+        aliases=aliases,
+        options=MappingProxyType(dict(options)),
+        builder=builder,
+    )
+    _ALIASES.update(dict.fromkeys(aliases, name))
+
+
+def _find_fact(family: str, variant: str) -> Any:
+    for fact in facts()["models"]:
+        if (fact["family"], fact["variant"]) == (family, variant):
+            return fact
+    raise ValueError(f"facts.json has no record of {variant!r} in the family {family!r}")
+
+
+def _spell_out(keys: str) -> str:
+    """Spell out 'C-REF = C-KERAS' by the list of sources in facts.json."""
+    return "; ".join(facts()["sources"].get(key.split("(")[0], key) for key in keys.split(" = "))
+
+
+@cache
+def _load_families() -> None:
+    for family in FAMILIES:
+        import_module(f"depthwise.models.{family}")
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names that match `pattern` (shell style) by name or alias, in the papers' order."""
+    _load_families()
+    return [spec.name for spec in _SPECS.values() if any(fnmatchcase(n, pattern) for n in (spec.name, *spec.aliases))]
+
+
+def model_info(name: str) -> ModelSpec:
+    """Return the record of `name` or of what the alias `name` means. Raise UserError with suggestions if there is none."""
+    _load_families()
+    key = _ALIASES.get(name, name)
+    if key not in _SPECS:
+        near = suggest(name, [*_SPECS, *_ALIASES])
+        raise UserError(f"there is no model called {name!r}{near}\nAll names: depthwise models")
+    return _SPECS[key]
+
+
+def create_model(
+    name: str,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    small_input: bool = False,
+    pretrained: None = None,
+    **options: Any,
+) -> nn.Module:
+    """Build the network `name` with fresh weights: images (B, in_channels, H, W) -> logits (B, num_classes).
+
+    `num_classes` and `in_channels` default to the paper's. `small_input` adapts the strides to pictures of 32 px and
+    less by the family's rule (see the family's docstring). `options` are the family's own. Draws from torch's global
+    generator. Raises UserError for an unknown name or option, or an option of the wrong type.
+    """
+    spec = model_info(name)
+    if pretrained is not None:
+        raise UserError(f"pretrained={pretrained!r}: this version has no pretrained weights; leave it out")
+    for key, value in options.items():
+        _check_option(spec, key, value)
+    return spec.builder(
+        num_classes=spec.num_classes if num_classes is None else num_classes,
+        in_channels=spec.in_channels if in_channels is None else in_channels,
+        small_input=small_input,
+        **{**spec.options, **options},
+    )
+
+
+def parse_options(spec: ModelSpec, settings: Iterable[str]) -> dict[str, Any]:
+    """Return the options in NAME=VALUE strings, checked; values are Python literals, or words. Raises UserError."""
+    options: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {setting!r}: expected NAME=VALUE, e.g. --set width=0.6")
+        try:
+            value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+        except (ValueError, SyntaxError):
+            value = text
+        if key == "small_input":
+            if not isinstance(value, bool):
+                raise UserError(f"--set {setting!r}: small_input is true or false")
+        else:
+            _check_option(spec, key, value)
+        options[key] = value
+    return options
+
+
+def _check_option(spec: ModelSpec, key: str, value: Any) -> None:
+    allowed = spec.allowed_options
+    if key not in allowed:
+        listing = ", ".join(f"{p.name}={spec.options.get(p.name, p.default)!r}" for p in allowed.values())
+        raise UserError(f"{spec.name} has no option {key!r}{suggest(key, list(allowed))}\nIts options: {listing or 'none'}")
+    annotation = allowed[key].annotation
+    if get_origin(annotation) is Literal:
+        if value not in get_args(annotation):
+            choices = ", ".join(map(repr, get_args(annotation)))
+            raise UserError(f"{spec.name}: {key}={value!r} is not one of {choices}")
+        return
+    kinds: dict[Any, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,)}
+    wanted = kinds.get(annotation)
+    if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool)):
+        raise UserError(f"{spec.name}: {key}={value!r} is not of type {annotation.__name__}")
+    if annotation in (int, float) and value < 0 or (key in ("width", "round_to", "depth_multiplier") and value == 0):
+        raise UserError(f"{spec.name}: {key}={value!r} must be above zero")

@@ -1,0 +1,72 @@
+"""Results as plain text tables."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from depthwise.metrics import recall_precision
+from depthwise.models.registry import ModelSpec
+from depthwise.models.summary import LayerRow
+from depthwise.workflows.evaluation import Evaluation
+from depthwise.workflows.splitting import SplitResult
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Return aligned lines: the first `left` columns flush left, the others flush right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = []
+    for row in (head, *rows):
+        cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def split_table(result: SplitResult) -> str:
+    """Return counts per class and split."""
+    rows = [(name, *(str(counts[s]) for s in ("train", "valid", "test"))) for name, counts in result.counts.items()]
+    sums = [str(sum(counts[s] for counts in result.counts.values())) for s in ("train", "valid", "test")]
+    return table(("class", "train", "valid", "test"), [*rows, ("all", *sums)])
+
+
+def evaluation_table(evaluation: Evaluation) -> str:
+    """Return accuracy, recall and precision per class, and the most frequent confusions."""
+    scores, confusion = evaluation.scores, evaluation.scores.confusion
+    recall, precision = recall_precision(confusion)
+    rows = [
+        (name, str(confusion[i].sum()), f"{recall[i]:.1%}", "-" if np.isnan(precision[i]) else f"{precision[i]:.1%}")
+        for i, name in enumerate(evaluation.classes)
+    ]
+    lines = [
+        f"{evaluation.split}: top-1 {scores.top1:.2%}, top-5 {scores.top5:.2%}, loss {scores.loss:.4f} "
+        f"on {scores.num_images:,} pictures",
+        "",
+        table(("class", "pictures", "recall", "precision"), rows),
+    ]
+    wrong = confusion - np.diag(confusion.diagonal())
+    worst = [divmod(int(i), len(evaluation.classes)) for i in np.argsort(-wrong, axis=None, kind="stable")[:3]]
+    named = [f"{evaluation.classes[i]} taken for {evaluation.classes[j]} ({wrong[i, j]})" for i, j in worst if wrong[i, j]]
+    return "\n".join([*lines, *(["", "Most frequent mistakes: " + ", ".join(named)] if named else [])])
+
+
+def models_table(specs: Sequence[ModelSpec]) -> str:
+    """Return the zoo."""
+    rows = [
+        (
+            spec.name,
+            ", ".join(spec.aliases),
+            str(spec.year),
+            str(spec.image_size),
+            f"{spec.params:,}",
+            f"{spec.macs:,}",
+            "-" if spec.top1 is None else f"{spec.top1:.1f}",
+        )
+        for spec in specs
+    ]
+    return table(("name", "also", "year", "px", "parameters", "multiply-adds", "paper's top-1 %"), rows, left=2)
+
+
+def summary_table(rows: Sequence[LayerRow]) -> str:
+    """Return a network's layers and their sums."""
+    body = [(r.name, r.type, " x ".join(map(str, r.output_shape)), f"{r.params:,}", f"{r.macs:,}") for r in rows]
+    total = ("all", "", "", f"{sum(r.params for r in rows):,}", f"{sum(r.macs for r in rows):,}")
+    return table(("layer", "type", "output", "parameters", "multiply-adds"), [*body, total], left=2)

@@ -1,0 +1,18 @@
+"""The optimiser: SGD with Nesterov momentum; weight decay on weights only."""
+
+from torch import nn
+from torch.optim import SGD
+
+
+def build_optimizer(model: nn.Module, *, momentum: float, weight_decay: float) -> SGD:
+    """Return SGD over the model's parameters; vectors (batch norm, biases) are not decayed (Goyal et al. 2017, section 5.3)."""
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0)
+
+
+def set_learning_rate(optimizer: SGD, lr: float) -> None:
+    """Use `lr` in the next step, for all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

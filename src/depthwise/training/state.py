@@ -1,0 +1,69 @@
+"""All that a run must remember to go on as if it had never stopped."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+POSITION = ("epoch", "batch", "step", "loss_sum", "num_seen", "best_top1", "best_loss", "best_epoch")
+
+
+@dataclass
+class TrainState:
+    """Model, optimiser and one position. Order, crops and dropout are functions of the position and need no memory."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    epoch: int = 0
+    """Epochs that are done."""
+    batch: int = 0
+    """Batches that are done in the epoch under way."""
+    step: int = 0
+    """Steps that are done, all epochs together."""
+    loss_sum: float = 0.0
+    """Training loss of the epoch under way, summed over pictures."""
+    num_seen: int = 0
+    """Pictures seen in the epoch under way."""
+    best_top1: float = -1.0
+    best_loss: float = float("inf")
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The rows of metrics.jsonl so far."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return weights, statistics and the optimiser's memory by name."""
+        named = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    named[f"optimizer.{key}.{name}"] = value
+        return named
+
+    def position(self) -> dict[str, Any]:
+        """Return everything else as plain values."""
+        return {name: getattr(self, name) for name in POSITION} | {"history": self.history}
+
+    def restore(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
+        """Take over what `tensors` and `position` returned. Raises KeyError or RuntimeError when they do not fit."""
+        prefix = "model."
+        weights = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        self.model.load_state_dict(weights)
+        parameters = dict(self.model.named_parameters())
+        self.optimizer.state.clear()
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, key, parameter_name = name.split(".", 2)
+                parameter = parameters[parameter_name]
+                value = tensor.to(parameter.device).clone(memory_format=_layout(parameter))
+                self.optimizer.state[parameter][key] = value
+        for name in POSITION:
+            setattr(self, name, position[name])
+        self.history = list(position["history"])
+
+
+def _layout(parameter: Tensor) -> Any:
+    import torch
+
+    is_nhwc = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_nhwc else torch.contiguous_format

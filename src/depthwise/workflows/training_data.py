@@ -1,0 +1,70 @@
+"""What a training run learns from: the split where there is none yet, and the way from pictures to the network's input."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from depthwise.config import SplitConfig, TrainConfig
+from depthwise.console import Quiet
+from depthwise.data.audit import Skipped
+from depthwise.data.cache import Dataset
+from depthwise.data.geometry import Geometry
+from depthwise.data.index import Index
+from depthwise.data.probe import probe
+from depthwise.data.split import stratified_split
+from depthwise.errors import UserError
+from depthwise.models.registry import ModelSpec
+from depthwise.workflows.splitting import check_same_classes, deal, look_at
+
+
+def split_index(
+    index: Index, config: TrainConfig, split: SplitConfig | None, workers: int, console: Quiet
+) -> tuple[Index, list[Skipped]]:
+    """Return the index with a split for every record, and what could not be used."""
+    split = split or SplitConfig(seed=config.seed)
+    if not index.is_split:
+        console.say(f"No split in {index.source}: dealing out {split.valid:.0%} for validation, {split.test:.0%} for the test.")
+        dealt = deal(index, split, workers=workers, console=console)
+        for note in dealt.notes[len(index.notes) :]:
+            console.warn(note)
+        return replace(index, records=dealt.records), list(dealt.skipped)
+    for note in index.notes:
+        console.warn(note)
+    if index.part("valid"):
+        return index, []
+    console.say(f"No validation pictures in {index.source}: taking {split.valid:.0%} of each class from train.")
+    usable, skipped = look_at(index.part("train"), workers, console)
+    check_same_classes(index.classes, usable, f"{index.source} (train)")
+    sides = stratified_split(
+        [r.hash for r in usable], [r.label for r in usable], valid=split.valid, test=0.0, seed=split.seed
+    )
+    dealt_records = tuple(replace(record, split=side) for record, side in zip(usable, sides, strict=True))
+    return replace(index, records=dealt_records + index.part("test")), skipped
+
+
+def choose_geometry(index: Index, spec: ModelSpec, config: TrainConfig, console: Quiet) -> Geometry:
+    """Return size and channels as configured, else as the network and the pictures suggest; colours not yet measured."""
+    seen = probe(index.part("train"))
+    size = config.image_size or (spec.image_size if spec.is_fixed_size else min(spec.image_size, seen.image_size))
+    if spec.is_fixed_size and size != spec.image_size:
+        raise UserError(f"--image-size {size}: {spec.name} takes {spec.image_size} px only")
+    channels = config.channels or (1 if seen.is_grey else 3)
+    console.say(
+        f"Pictures: {seen.description}. Input: {size} x {size} px, {'grey' if channels == 1 else 'RGB'}, {config.fit}."
+    )
+    return Geometry(size, channels, config.fit, mean=(0.5,) * channels, std=(0.5,) * channels)
+
+
+def measure_colours(geometry: Geometry, training: Dataset) -> Geometry:
+    """Return the geometry with mean and standard deviation of the training pictures, per channel."""
+    counts = np.zeros((geometry.channels, 256), np.int64)
+    for start in range(0, len(training), 1024):
+        chunk = training.images[start : start + 1024]
+        for channel in range(geometry.channels):
+            counts[channel] += np.bincount(chunk[..., channel].reshape(-1), minlength=256)
+    values = np.arange(256) / 255
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    mean = (weights * values).sum(axis=1)
+    std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(axis=1))
+    rounded = [tuple(round(float(v), 6) for v in np.atleast_1d(row)) for row in (mean, np.maximum(std, 1e-3))]
+    return replace(geometry, mean=rounded[0], std=rounded[1])
