@@ -20,7 +20,7 @@ _PUBLIC = {
     "TrainConfig": "depthwise.config",
     "UserError": "depthwise.errors",
 }
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 (the keys are strings)
 
 
 def __getattr__(name: str) -> Any:

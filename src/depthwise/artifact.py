@@ -56,13 +56,13 @@ class Card:
 
 
 def write(path: Path, card: Card, tensors: "dict[str, Tensor]") -> None:
-    """Write a model file, whole or not at all. Raises UserError when the disk is full; an old file is then unchanged."""
+    """Write a model file, whole or not at all. Raises UserError on a full disk; an old file is then unchanged."""
     from safetensors.torch import save
 
-    metadata = card.to_json() | {"sha256": _checksum(tensors)}
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    data = save(plain, metadata={KEY: json.dumps(metadata, ensure_ascii=False)})
-    files.write_whole(path, data)
+    header, body = _parts(save(plain))
+    metadata = card.to_json() | {"sha256": _checksum(header, body)}
+    files.write_whole(path, save(plain, metadata={KEY: json.dumps(metadata, ensure_ascii=False)}))
 
 
 def read_card(path: Path) -> Card:
@@ -76,15 +76,29 @@ def read(path: Path) -> "tuple[Card, dict[str, Tensor]]":
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    metadata = _metadata(path)
-    card = _card(path, metadata)
+    card = read_card(path)
+    data = path.read_bytes()
+    header, body = _parts(data)
+    if _checksum(header, body) != json.loads(header["__metadata__"][KEY]).get("sha256"):
+        raise _damaged(path, "its checksum does not fit its contents")
     try:
-        tensors = load(path.read_bytes())
+        return card, load(data)
     except SafetensorError as error:
         raise _damaged(path, str(error)) from error
-    if _checksum(tensors) != metadata.get("sha256"):
-        raise _damaged(path, "its checksum does not fit its contents")
-    return card, tensors
+
+
+def _parts(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Return the header and the tensors' bytes of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
+
+
+def _checksum(header: dict[str, Any], body: memoryview) -> str:
+    """Return the SHA-256 over names, types, shapes and places of the tensors, and over their bytes."""
+    places = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    digest = hashlib.sha256(json.dumps(places, sort_keys=True).encode())
+    digest.update(body)
+    return digest.hexdigest()
 
 
 def _metadata(path: Path) -> dict[str, Any]:
@@ -133,15 +147,3 @@ def _card(path: Path, metadata: dict[str, Any]) -> Card:
 
 def _damaged(path: Path, why: str) -> UserError:
     return UserError(f"{path}: the model file is damaged: {why}. Take another copy, or train again.")
-
-
-def _checksum(tensors: "dict[str, Tensor]") -> str:
-    """Return the SHA-256 over names, types, shapes and bytes of the tensors, in the order of names."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

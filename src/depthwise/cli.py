@@ -1,6 +1,7 @@
 """The command line: one sub-command per step, in the data's order. Parses, calls, prints; no logic.
 
-Exit status: 0 done, 1 done but some inputs failed (each named), 2 the user must act, 130 / 143 stopped by Ctrl-C / SIGTERM.
+Exit status: 0 done, 1 done but some inputs failed (each named), 2 the user must act, 130 and 143 stopped by Ctrl-C and
+SIGTERM.
 """
 
 import json
@@ -30,7 +31,9 @@ app = App(
     help_on_error=False,
     result_action="return_value",
 )
-datasets_app = App(name="datasets", help="Public data sets as class folders. Example: depthwise datasets get fashion-mnist data/fm")
+datasets_app = App(
+    name="datasets", help="Public data sets as class folders. Example: depthwise datasets get fashion-mnist data/fm"
+)
 app.command(datasets_app)
 
 Workers = Annotated[int | None, Parameter(help="Threads that decode pictures; by default one per processor.")]
@@ -61,7 +64,9 @@ def demo(*, out: Path = Path("depthwise-demo"), seed: int = 0) -> int:
     for step in steps(out, seed):
         print(f"\n== {step.title}\n$ depthwise {shlex.join(step.command)}", flush=True)
         status = status or run(step.command)
-    print(f"\nThat was all of it. Now with your own photos: depthwise train PHOTOS --out RUN\nEverything made here: {out}")
+    print(
+        f"\nThat was all of it. Now with your own photos: depthwise train PHOTOS --out RUN\nEverything made here: {out}"
+    )
     return status
 
 
@@ -188,7 +193,7 @@ def evaluate(
     from depthwise.workflows.evaluation import evaluate as run_evaluate
 
     require("torch", "train", "evaluating a model file")
-    terminal = _terminal()
+    terminal = _terminal(is_say_result=False)
     result = run_evaluate(
         model, data, split, allow_other_split=allow_other_split, device=device, workers=workers, console=terminal
     )
@@ -235,10 +240,12 @@ def predict(
     from depthwise.workflows.loading import load
     from depthwise.workflows.prediction import Output
 
-    terminal = _terminal()
+    terminal = _terminal(is_say_result=False)
     classifier = load(model, device)
     output = Output("json" if json_ else format, out, sys.stdout)
-    num_answers, num_failed = output.write(classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal)
+    num_answers, num_failed = output.write(
+        classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal
+    )
     if num_failed:
         terminal.warn(f"{num_failed} of {num_answers} photos could not be used")
     return 1 if num_failed else 0
@@ -264,7 +271,10 @@ def models(pattern: str = "*", /, *, json_: AsJson = False) -> int:
         raise UserError(f"no network's name matches {pattern!r}; all names: depthwise models")
     hidden = {"builder", "options"}
     if json_:
-        rows = [{f.name: getattr(s, f.name) for f in fields(s) if f.name not in hidden} | {"options": dict(s.options)} for s in specs]
+        rows = [
+            {f.name: getattr(s, f.name) for f in fields(s) if f.name not in hidden} | {"options": dict(s.options)}
+            for s in specs
+        ]
         print(json.dumps(rows, indent=1))
     else:
         print(models_table(specs) + "\n\nNext: depthwise summary NAME")
@@ -312,7 +322,10 @@ def summary(
 
 @datasets_app.command(name="list")
 def list_datasets() -> int:
-    """List the data sets that can be had. Example: depthwise datasets list"""
+    """List the data sets that can be had.
+
+    Example: depthwise datasets list
+    """
     from depthwise.data.sources import SOURCES
 
     for source in SOURCES.values():
@@ -342,10 +355,10 @@ def get_dataset(name: str, out: Path, /, *, from_: Annotated[Path | None, Parame
     return 0
 
 
-def _terminal() -> "Terminal":
+def _terminal(*, is_say_result: bool = True) -> "Terminal":
     from depthwise.report.terminal import Terminal
 
-    return Terminal()
+    return Terminal(is_say_result=is_say_result)
 
 
 def _name_skipped(skipped: Sequence["Skipped"], terminal: "Terminal") -> None:

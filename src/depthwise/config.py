@@ -1,7 +1,7 @@
 """What a run is asked to do: frozen, checked when made, saved with the model. Fields are the command line's flags."""
 
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from depthwise.errors import UserError
@@ -82,12 +82,5 @@ class TrainConfig:
                 raise UserError(f"{flag} {value:g} is out of range: from {low:g} to {high:g}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values without those that are None; `from_json` is the way back."""
+        """Return plain values without those that are None."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v is not None}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Build from `to_json`'s values; fields of other versions are left out."""
-        known = {field.name for field in fields(cls)}
-        kept = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
-        return cls(**kept)

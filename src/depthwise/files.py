@@ -35,12 +35,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def replace(source: Path, target: Path) -> None:
     """os.replace, tried again for a second on PermissionError: virus scanners lock new files on Windows."""
-    for pause_s in (0.05, 0.15, 0.3, 0.5):
+    for pause_s in (0.05, 0.15, 0.3, 0.5, None):
         try:
-            return os.replace(source, target)
+            os.replace(source, target)
+            return
         except PermissionError:
+            if pause_s is None:
+                raise
             time.sleep(pause_s)
-    os.replace(source, target)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -52,4 +54,3 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-

@@ -18,7 +18,7 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def ranks(logits: Logits, labels: Labels) -> NDArray[np.intp]:
-    """Return how many classes score above each sample's own (0: it is right); among equals the lower number goes first."""
+    """Return how many classes score above each sample's own (0: it is right); of equals the lower number goes first."""
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     is_before = np.arange(logits.shape[1]) < labels[:, None]
     above: NDArray[np.intp] = ((logits > own) | ((logits == own) & is_before)).sum(axis=1)
@@ -66,7 +66,7 @@ def score(logits: Logits, labels: Labels) -> Scores:
 
 
 def recall_precision(confusion: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return per class the share of its pictures that were found, and of its answers that were right (nan: none given)."""
+    """Return per class the share of its pictures that were found, and of its answers that were right (nan: none)."""
     hits = confusion.diagonal().astype(np.float64)
     with np.errstate(invalid="ignore"):
         return hits / confusion.sum(axis=1), hits / confusion.sum(axis=0)

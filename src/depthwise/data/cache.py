@@ -69,9 +69,7 @@ def load(
         yield Dataset(images[: len(kept)], labels, ids, tuple(kept)), skipped
 
 
-def read_all(
-    records: Sequence[Record], geometry: Geometry, workers: int
-) -> Iterator[tuple[Record, Pixels | Skipped]]:
+def read_all(records: Sequence[Record], geometry: Geometry, workers: int) -> Iterator[tuple[Record, Pixels | Skipped]]:
     """Yield each record, its hash filled in, with its picture or the reason why there is none; in their order."""
 
     def read(record: Record) -> tuple[Record, Pixels | Skipped]:
@@ -90,13 +88,15 @@ def _room(shape: tuple[int, ...], folder: Path) -> Iterator[NDArray[np.uint8]]:
         yield np.empty(shape, np.uint8)
         return
     try:
-        file = tempfile.TemporaryFile(dir=folder)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed below)
         if hasattr(os, "posix_fallocate"):  # else a full disk would show as a crash while writing to the map
             os.posix_fallocate(file.fileno(), 0, num_bytes)
         else:
             file.truncate(num_bytes)
     except OSError as error:
-        raise UserError(f"no room for {num_bytes / 2**30:.1f} GiB of decoded pictures in {folder}: {error.strerror}") from error
+        raise UserError(
+            f"no room for {num_bytes / 2**30:.1f} GiB of decoded pictures in {folder}: {error.strerror}"
+        ) from error
     with file:
         images = np.memmap(file, np.uint8, "r+", shape=shape)
         yield images

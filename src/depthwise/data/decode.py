@@ -1,7 +1,8 @@
 """The only place where bytes become pixels: training, evaluation, prediction and serving all decode here.
 
-JPEG, PNG, WebP, AVIF, GIF (first frame), BMP and TIFF, by content and not by ending. EXIF orientation is applied,
-16 bits are scaled to 8, CMYK is converted, transparency is laid on white. A file ends as pixels or as exactly one reason.
+JPEG, PNG, WebP, AVIF, GIF (first frame), BMP and TIFF, by content and not by ending. EXIF orientation is applied, 16
+bits are scaled to 8, CMYK is converted, transparency is laid on white. A file ends as pixels or as exactly one
+reason.
 """
 
 import os
@@ -21,7 +22,25 @@ Channels = Literal[1, 3]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .gif .bmp .dib .tif .tiff .heic .heif .hif".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".avif",
+        ".gif",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".heif",
+        ".hif",
+    ]
 )
 """Endings (lower case) of files that are looked at in folders; any other file there is not taken for a picture."""
 

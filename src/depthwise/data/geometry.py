@@ -1,10 +1,9 @@
-"""The one way from a picture of any size to the network's input; it is stored in the model file and used by every reader."""
+"""The one way from a picture of any size to the network's input: stored in the model file, used by every reader."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from depthwise.data.decode import Channels, Pixels
@@ -46,7 +45,7 @@ class Geometry:
 
 
 def apply(pixels: Pixels, geometry: Geometry) -> Pixels:
-    """Return uint8 (image_size, image_size, channels) from uint8 (H, W, channels): antialiased bilinear, as `fit` says."""
+    """Return uint8 (image_size, image_size, channels) from uint8 (H, W, channels), by antialiased bilinear resizing."""
     side = geometry.image_size
     height, width = pixels.shape[:2]
     if (height, width) == (side, side):
@@ -67,10 +66,3 @@ def apply(pixels: Pixels, geometry: Geometry) -> Pixels:
             image.resize(fitted, Image.Resampling.BILINEAR), ((side - fitted[0]) // 2, (side - fitted[1]) // 2)
         )
     return np.array(resized, np.uint8).reshape(side, side, geometry.channels)
-
-
-def normalise(pixels: Pixels, geometry: Geometry) -> NDArray[np.float32]:
-    """Return float32 (B, channels, H, W) from uint8 (B, H, W, channels): (value / 255 - mean) / std."""
-    mean = 255 * np.array(geometry.mean, np.float32)
-    scale = 1 / (255 * np.array(geometry.std, np.float32))
-    return ((pixels - mean) * scale).transpose(0, 3, 1, 2)

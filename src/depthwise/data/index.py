@@ -132,7 +132,7 @@ def is_picture_name(name: str) -> bool:
 
 
 def find_pictures(folder: Path) -> tuple[list[Path], int]:
-    """Return the pictures at any depth in `folder`, by name of path, and the number of other files; hidden ones are no files."""
+    """Return the pictures at any depth in `folder`, sorted, and the number of other files (hidden ones not counted)."""
     paths: list[Path] = []
     num_other = 0
     for place, folders, names in os.walk(folder):
@@ -172,7 +172,7 @@ def _read_manifest(path: Path) -> Index:
         place = Path(os.path.normpath(path.parent / row["path"]))
         content = row.get("hash") or ""
         if content and (len(content) != 32 or set(content) - set("0123456789abcdef")):
-            raise UserError(f"{path}, line {number}: hash {content!r} is not 32 hexadecimal digits; empty it or split again")
+            raise UserError(f"{path}, line {number}: hash {content!r} is not 32 hexadecimal digits; leave it empty")
         records.append(Record(place, row["class"], row["split"], content, row.get("group") or ""))
     repeated = [str(place) for place, count in Counter(record.path for record in records).items() if count > 1]
     if repeated:

@@ -26,7 +26,7 @@ class Probe:
 
     @property
     def image_size(self) -> int:
-        """The input side that keeps what the pictures show: the shorter median side; from 48 px on in multiples of 32."""
+        """The input side that keeps what pictures show: the shorter median side; from 48 px on in multiples of 32."""
         short = min(self.width, self.height)
         return max(8, short) if short < 48 else round(short / 32) * 32
 

@@ -1,12 +1,12 @@
 """Public data sets as class folders. Whole or absent: a broken download leaves nothing that looks usable."""
 
-import contextlib
 import hashlib
 import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ FASHION_MNIST = IdxSource(
     name="fashion-mnist",
     title="Fashion-MNIST: 60,000 + 10,000 grey pictures of clothes, 28 x 28 px, 10 classes (Xiao et al. 2017)",
     licence="MIT",
-    classes=tuple("t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle_boot".split()),
+    classes=("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle_boot"),
     address="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     md5={  # from the authors' README, github.com/zalandoresearch/fashion-mnist
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -102,7 +102,7 @@ def download(source: IdxSource, folder: Path, console: Quiet) -> None:
         try:
             with urllib.request.urlopen(source.address + name, timeout=30) as reply, open(folder / name, "wb") as file:
                 length = int(reply.headers.get("Content-Length") or 0)
-                chunks = iter(lambda reply=reply: reply.read(CHUNK), b"")
+                chunks = iter(partial(reply.read, CHUNK), b"")
                 for chunk in console.track(chunks, -(-length // CHUNK), f"Fetching {name}"):
                     digest.update(chunk)
                     file.write(chunk)
@@ -125,14 +125,12 @@ def _write_folders(source: IdxSource, folder: Path, target: Path, console: Quiet
             raise UserError(f"{folder}: the {prefix} files are not those of {source.name}")
         for name in source.classes:
             (target / split / name).mkdir(parents=True)
-        with contextlib.closing(_write(source, images, labels, target / split)) as written:
-            total += sum(1 for _ in console.track(written, count, f"Writing {split}"))
+        written = _write(source, images, labels, target / split)
+        total += sum(1 for _ in console.track(written, count, f"Writing {split}"))
     return total
 
 
-def _write(
-    source: IdxSource, images: NDArray[np.uint8], labels: NDArray[np.uint8], target: Path
-) -> Iterator[None]:
+def _write(source: IdxSource, images: NDArray[np.uint8], labels: NDArray[np.uint8], target: Path) -> Iterator[None]:
     def write(number: int) -> None:
         path = target / source.classes[labels[number]] / f"{number:05d}.png"
         Image.fromarray(images[number]).save(path)

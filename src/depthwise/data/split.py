@@ -16,7 +16,7 @@ def stratified_split(
     """Return 'train', 'valid' or 'test' for each picture, by class, so that each split has each class's share.
 
     `hashes` are of the files' contents: files with equal ones are one picture and stay on one side. The order within a
-    class is a hash of (seed, content), so a picture's place does not depend on any file's name or on what else is there.
+    class is a hash of (seed, content), so a picture's place depends neither on a file's name nor on what else is there.
     Raises UserError naming the classes that have too few pictures.
     """
     check_fractions(valid, test)
@@ -41,7 +41,7 @@ def check_fractions(valid: float, test: float) -> None:
 
 
 def _fill(sizes: list[int], valid: float, test: float) -> list[str]:
-    """Place units in order: test until it has its share, then valid, the rest to train; each of them gets at least one."""
+    """Place units in order: test until it has its share, then valid, the rest to train; each gets at least one."""
     total = sum(sizes)
     goals = [(name, max(1, round(part * total))) for name, part in (("test", test), ("valid", valid)) if part]
     placed: list[str] = []

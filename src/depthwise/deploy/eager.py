@@ -27,11 +27,12 @@ class EagerEngine:
             model.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
             raise UserError(f"the weights do not fit {card.model}: {error}") from error
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.normalise = Normalise(card.geometry.mean, card.geometry.std).to(self.device)
 
     @torch.inference_mode()
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return float32 (B, K) for uint8 (B, S, S, C)."""
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        return self.model(self.normalise(batch)).float().cpu().numpy()
+        logits: Tensor = self.model(self.normalise(batch))
+        return logits.float().cpu().numpy()

@@ -49,9 +49,7 @@ class ConvNormAct(nn.Sequential):
         stride: int = 1,
         groups: int = 1,
     ) -> None:
-        conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
-        )
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
         layers = OrderedDict[str, nn.Module](conv=conv, norm=norm(out_channels))
         if act is not None:
             layers["act"] = act()
@@ -59,7 +57,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class SqueezeExcite(nn.Module):
-    """x * gate(W2 relu(W1 mean(x))): one weight per channel and picture (Hu et al. 2017, arXiv:1709.01507, section 3)."""
+    """x * gate(W2 relu(W1 mean(x))): a weight per channel and picture (Hu et al. 2017, arXiv:1709.01507, section 3)."""
 
     def __init__(self, num_channels: int, squeezed: int, gate: Activation) -> None:
         super().__init__()
@@ -82,7 +80,7 @@ class GlobalAveragePool(nn.Module):
 
 
 def initialise(model: nn.Module) -> None:
-    """Draw convolutions from N(0, 2 / fan_out) (He et al. 2015), the classifier from N(0, 0.01); norms to 1, biases to 0.
+    """Draw convolutions from N(0, 2 / fan_out) (He et al. 2015), linear layers from N(0, 0.01^2); biases are 0.
 
     The rule of the public ports; the MobileNet papers do not say how their weights start.
     """
@@ -93,4 +91,3 @@ def initialise(model: nn.Module) -> None:
             nn.init.normal_(module.weight, 0.0, 0.01)
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
-

@@ -42,7 +42,14 @@ class Separable(nn.Sequential):
     """pointwise(depthwise(x)): a 3x3 convolution per channel, then a 1x1 convolution across channels (section 3.1)."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, multiplier: int, norm: blocks.Norm, act: blocks.Activation
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        multiplier: int,
+        norm: blocks.Norm,
+        act: blocks.Activation,
     ) -> None:
         super().__init__()
         middle = in_channels * multiplier
@@ -83,7 +90,9 @@ class MobileNetV1(nn.Module):
         pairs = []
         for row in rows:
             out_channels = blocks.make_divisible(row.c * width, round_to)
-            pairs.append(Separable(channels, out_channels, stride=row.s, multiplier=depth_multiplier, norm=norm, act=act))
+            pairs.append(
+                Separable(channels, out_channels, stride=row.s, multiplier=depth_multiplier, norm=norm, act=act)
+            )
             channels = out_channels
         self.blocks = nn.Sequential(*pairs)
         self.pool = blocks.GlobalAveragePool()

@@ -4,7 +4,7 @@ LARGE and SMALL are the paper's Tables 1 and 2, row for row. We follow version 5
 from the first arXiv version and from Table 2: the 160-channel rows expand 672, 960, 960 with the stride in the first;
 Small's last 1x1 convolution (576) has no squeeze-and-excite; Small ends in 1024 channels. Squeeze-and-excite sits
 between the depthwise convolution's activation and the projection; its width is a quarter of the expansion, in
-multiples of 8; its gate is the hard sigmoid (section 5.3). Batch norm: TF's decay 0.99, eps 1e-3 (section 6.1.1 and code).
+multiples of 8; its gate is the hard sigmoid (section 5.3). Batch norm: decay 0.99, eps 1e-3 (section 6.1 and code).
 The layer after pooling has a bias and no batch norm ("NBN"); it is not narrowed below width 1 (as in Google's code).
 Dropout "0.8" is the probability to keep: 0.2 here.
 
@@ -72,10 +72,14 @@ SMALL = (
 class Bottleneck(nn.Module):
     """x + project(se(depthwise(expand(x)))); the sum only where stride is 1 and the channels are equal (Figure 4)."""
 
-    def __init__(self, in_channels: int, middle: int, row: Row, out_channels: int, *, stride: int, norm: blocks.Norm) -> None:
+    def __init__(
+        self, in_channels: int, middle: int, row: Row, out_channels: int, *, stride: int, norm: blocks.Norm
+    ) -> None:
         super().__init__()
         act = blocks.activation(row.nl)
-        self.expand = blocks.ConvNormAct(in_channels, middle, norm=norm, act=act) if middle != in_channels else nn.Identity()
+        self.expand = (
+            blocks.ConvNormAct(in_channels, middle, norm=norm, act=act) if middle != in_channels else nn.Identity()
+        )
         self.depthwise = blocks.ConvNormAct(middle, middle, row.k, stride=stride, groups=middle, norm=norm, act=act)
         squeezed = blocks.make_divisible(middle / 4)
         self.se = blocks.SqueezeExcite(middle, squeezed, nn.Hardsigmoid) if row.se else nn.Identity()
@@ -90,7 +94,7 @@ class Bottleneck(nn.Module):
 class MobileNetV3(nn.Module):
     """Stem, bottlenecks, 1x1 convolution, pooling, two linear layers: images (B, C, H, W) -> logits (B, K).
 
-    The paper's two layers after the pooling are 1x1 convolutions on a 1x1 map: the same numbers as the linear layers here.
+    The paper's two layers after the pooling are 1x1 convolutions on a 1x1 map: the same sums as the linear layers here.
     """
 
     def __init__(
@@ -117,7 +121,7 @@ class MobileNetV3(nn.Module):
         first_strided = next(index for index, row in enumerate(rows) if row.s == 2)
         layers = []
         for index, row in enumerate(rows):
-            # The table's expansion is a ratio to its own input: it is applied to the scaled channels, as Google's code does.
+            # The table's expansion is a ratio to its own input, applied to the scaled channels, as in Google's code.
             middle = blocks.make_divisible(channels * row.exp / table_channels, round_to)
             out_channels = blocks.make_divisible(row.out * width, round_to)
             stride = 1 if small_input and index == first_strided else row.s

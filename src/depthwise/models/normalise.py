@@ -7,6 +7,9 @@ from torch import Tensor, nn
 class Normalise(nn.Module):
     """uint8 (B, H, W, C) -> float32 (B, C, H, W), channels last in memory: (value / 255 - mean) / std."""
 
+    offset: Tensor
+    scale: Tensor
+
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("offset", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)

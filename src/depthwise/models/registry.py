@@ -133,7 +133,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def model_info(name: str) -> ModelSpec:
-    """Return the record of `name` or of what the alias `name` means. Raise UserError with suggestions if there is none."""
+    """Return the record of the name or alias `name`. Raise UserError with suggestions if there is none."""
     _load_families()
     key = _ALIASES.get(name, name)
     if key not in _SPECS:
@@ -193,7 +193,9 @@ def _check_option(spec: ModelSpec, key: str, value: Any) -> None:
     allowed = spec.allowed_options
     if key not in allowed:
         listing = ", ".join(f"{p.name}={spec.options.get(p.name, p.default)!r}" for p in allowed.values())
-        raise UserError(f"{spec.name} has no option {key!r}{suggest(key, list(allowed))}\nIts options: {listing or 'none'}")
+        raise UserError(
+            f"{spec.name} has no option {key!r}{suggest(key, list(allowed))}\nIts options: {listing or 'none'}"
+        )
     annotation = allowed[key].annotation
     if get_origin(annotation) is Literal:
         if value not in get_args(annotation):
@@ -204,5 +206,5 @@ def _check_option(spec: ModelSpec, key: str, value: Any) -> None:
     wanted = kinds.get(annotation)
     if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool)):
         raise UserError(f"{spec.name}: {key}={value!r} is not of type {annotation.__name__}")
-    if annotation in (int, float) and value < 0 or (key in ("width", "round_to", "depth_multiplier") and value == 0):
+    if (annotation in (int, float) and value < 0) or (key in ("width", "round_to", "depth_multiplier") and value == 0):
         raise UserError(f"{spec.name}: {key}={value!r} must be above zero")

@@ -16,7 +16,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) 
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = []
     for row in (head, *rows):
-        cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
@@ -44,7 +46,9 @@ def evaluation_table(evaluation: Evaluation) -> str:
     ]
     wrong = confusion - np.diag(confusion.diagonal())
     worst = [divmod(int(i), len(evaluation.classes)) for i in np.argsort(-wrong, axis=None, kind="stable")[:3]]
-    named = [f"{evaluation.classes[i]} taken for {evaluation.classes[j]} ({wrong[i, j]})" for i, j in worst if wrong[i, j]]
+    named = [
+        f"{evaluation.classes[i]} taken for {evaluation.classes[j]} ({wrong[i, j]})" for i, j in worst if wrong[i, j]
+    ]
     return "\n".join([*lines, *(["", "Most frequent mistakes: " + ", ".join(named)] if named else [])])
 
 

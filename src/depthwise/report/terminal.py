@@ -1,5 +1,6 @@
-"""Progress and messages for people at a terminal; on standard error, so that standard output holds results only."""
+"""Progress and messages for people at a terminal."""
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 
@@ -14,6 +15,7 @@ class Rate(ProgressColumn):
     """Items per second."""
 
     def render(self, task: Task) -> Text:
+        """Return the rate, once there is one."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f}/s" if speed else "", style="dim")
 
@@ -21,15 +23,17 @@ class Rate(ProgressColumn):
 class Terminal(Quiet):
     """Lines as they are; a progress bar with rate and time left for what takes over a second, at a terminal only."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_say_result: bool) -> None:
+        """`is_say_result`: what is said goes to standard output, as the command's result; else to standard error."""
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.is_say_result = is_say_result
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, markup=False)
+        print(text, file=sys.stdout if self.is_say_result else sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
-        """Print a line that stands out."""
+        """Print a line that stands out, to standard error."""
         self.console.print(f"note: {text}", style="yellow", markup=False)
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
@@ -39,7 +43,8 @@ class Terminal(Quiet):
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
         started = time.monotonic()
-        with Progress(*columns, console=self.console, transient=True, disable=False, auto_refresh=True) as progress:
+        is_shared = sys.stdout.isatty()  # then lines that are printed meanwhile must go above the bar
+        with Progress(*columns, console=self.console, transient=True, redirect_stdout=is_shared) as progress:
             task = progress.add_task(label, total=total or None, visible=False)
             for item in items:
                 yield item

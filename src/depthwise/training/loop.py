@@ -127,7 +127,7 @@ def _step(
             f"since the last epoch. Try a lower --lr (it is {config.lr:g})."
         )
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
     return value
 

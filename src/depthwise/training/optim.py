@@ -5,7 +5,7 @@ from torch.optim import SGD
 
 
 def build_optimizer(model: nn.Module, *, momentum: float, weight_decay: float) -> SGD:
-    """Return SGD over the model's parameters; vectors (batch norm, biases) are not decayed (Goyal et al. 2017, section 5.3)."""
+    """Return SGD over the model's parameters; batch norm and biases do not decay (Goyal et al. 2017, section 5.3)."""
     weights = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -39,10 +39,10 @@ def prepare(out: Path) -> int:
 def steps(out: Path, seed: int) -> Iterator[Step]:
     """Yield the commands in their order; the last one needs what the earlier ones made."""
     photos, manifest, run = (str(out / name) for name in ("photos", "splits.csv", "run"))
-    yield Step("Deal the photos out to train, valid and test", ("split", photos, "--out", manifest, "--seed", str(seed)))
     yield Step(
-        "Train a small network", ("train", manifest, "--out", run, *TRAIN_FLAGS, "--seed", str(seed))
+        "Deal the photos out to train, valid and test", ("split", photos, "--out", manifest, "--seed", str(seed))
     )
+    yield Step("Train a small network", ("train", manifest, "--out", run, *TRAIN_FLAGS, "--seed", str(seed)))
     yield Step("Ask how good it is on photos that it has never seen", ("evaluate", run, "--split", "test"))
     test = read_index(Path(manifest)).part("test")
     photos_of_each = [next(r.path for r in test if r.label == name) for name in sorted({r.label for r in test})[:4]]

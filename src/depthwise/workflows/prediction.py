@@ -18,7 +18,7 @@ Format = Literal["table", "json", "jsonl", "csv"]
 
 
 def expand(arguments: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
-    """Yield the photos that the arguments mean, in their order: files, folders, globs, and '-' for `lines`, one path each.
+    """Yield the photos that the arguments mean, in order: files, folders, globs, and '-' for `lines`, one path each.
 
     What is nothing of these is yielded as it is, so that it becomes an answer with an error and not silence.
     """

@@ -36,16 +36,19 @@ class RunFolder:
 
     @property
     def is_used(self) -> bool:
-        """True when a run has been here."""
-        return any((self.path / name).exists() for name in NAMES)
+        """True when weights of a run are here."""
+        return self.best.exists() or self.last.exists()
 
-    def open_new(self, *, overwrite: bool) -> None:
-        """Make the folder ready for a new run. Raises UserError when one is there and may not be replaced."""
+    def check_free(self, *, overwrite: bool) -> None:
+        """Raise UserError when a run is here and may not be replaced."""
         if self.is_used and not overwrite:
             raise UserError(
                 f"{self.path} already holds a run. Go on with it by --resume auto, replace it by --overwrite, "
                 "or choose another folder by --out."
             )
+
+    def open_new(self) -> None:
+        """Make the folder, without the files of an earlier run."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             for name in NAMES:
@@ -69,7 +72,7 @@ class RunFolder:
 
 
 def find_model(path: str | Path) -> Path:
-    """Return the model file that `path` means: itself, or best.safetensors in a run folder. Raises UserError if none."""
+    """Return the model file that `path` means: itself, or best.safetensors in a run folder. Raises UserError."""
     path = Path(path)
     if not path.is_dir():
         return path

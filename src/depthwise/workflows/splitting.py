@@ -75,7 +75,7 @@ def deal(index: Index, config: SplitConfig, *, workers: int | None, console: Qui
 
 
 def look_at(records: Sequence[Record], workers: int, console: Quiet) -> tuple[list[Record], list[Skipped]]:
-    """Return the records that decode, with their content hashes, and the others. Raises UserError above a tenth of those."""
+    """Return the records that decode, with content hashes, and the others. Raises UserError above a tenth of those."""
     found = examine_all([record.path for record in records], workers, console)
     usable = [replace(r, hash=f) for r, f in zip(records, found, strict=True) if not isinstance(f, Skipped)]
     skipped = [f for f in found if isinstance(f, Skipped)]

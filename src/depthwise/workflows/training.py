@@ -10,10 +10,10 @@ from depthwise import artifact
 from depthwise.artifact import Card
 from depthwise.config import SplitConfig, TrainConfig, default_workers
 from depthwise.console import Quiet
-from depthwise.data import cache
-from depthwise.data.audit import Skipped, check_share
+from depthwise.data.audit import Skipped
 from depthwise.data.geometry import Geometry
-from depthwise.data.index import Index, read_index, write_manifest
+from depthwise.data.index import read_index, write_manifest
+from depthwise.data.order import batch_sizes
 from depthwise.errors import UserError
 from depthwise.models.normalise import Normalise
 from depthwise.models.registry import ModelSpec, create_model, model_info, parse_options
@@ -22,10 +22,17 @@ from depthwise.training.optim import build_optimizer
 from depthwise.training.state import TrainState
 from depthwise.workflows.devices import choose_device
 from depthwise.workflows.run_folder import RunFolder
-from depthwise.workflows.splitting import check_same_classes
-from depthwise.workflows.training_data import choose_geometry, measure_colours, split_index
+from depthwise.workflows.training_data import (
+    TrainingPictures,
+    choose_geometry,
+    load_pictures,
+    measure_colours,
+    split_index,
+)
 from depthwise.workflows.training_drive import drive
 
+BUILT_IN = {"model", "set", "image_size", "channels", "fit"}
+"""Settings that a checkpoint's weights depend on."""
 SMALL = 32
 """Largest input side, px, at which `small_input` is set."""
 
@@ -69,41 +76,38 @@ def train(
     folder = RunFolder(Path(out) if out else Path("runs") / f"{Path(data).resolve().stem}-{config.model}")
     workers = default_workers() if workers is None else workers
     place = torch.device(choose_device(device))
-    if resume == "auto" and folder.last.exists():
-        start = _reopen(folder, config, allow_changes)
-        if start.position["epoch"] >= config.epochs:
-            console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")
-            return _result(folder, start.position, ())
-        index, skipped = read_index(folder.splits), []
+    start = _reopen(folder, config, allow_changes) if resume == "auto" and folder.last.exists() else None
+    if start and start.position["epoch"] >= config.epochs:
+        console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")
+        return _result(folder, start.position, ())
+    skipped: list[Skipped] = []
+    if start:
+        index, geometry = read_index(folder.splits), start.card.geometry
     else:
-        start = None
-        if not overwrite and folder.is_used:
-            folder.open_new(overwrite=False)  # says how to go on, before any work is done
+        folder.check_free(overwrite=overwrite)
         index, skipped = split_index(read_index(Path(data)), config, split, workers, console)
-        folder.open_new(overwrite=overwrite)
-    geometry = start.card.geometry if start else choose_geometry(index, spec, config, console)
-    parts = (index.part("train"), index.part("valid"))
-    arguments: dict[str, Any] = {"folder": folder.path, "workers": workers, "console": console}
-    with (
-        cache.load(parts[0], index.classes, geometry, **arguments) as (training, lost),
-        cache.load(parts[1], index.classes, geometry, **arguments) as (valid, lost_too),
-    ):
-        skipped = [*skipped, *lost, *lost_too]
-        check_share(skipped, len(index.records) + len(skipped) - len(lost) - len(lost_too))
-        for part, name in ((training, "train"), (valid, "valid")):
-            check_same_classes(index.classes, part.records, f"{data} ({name})")
-        if not start:
-            geometry = measure_colours(geometry, training)
-            start = _Start(_new_card(spec, config, options, index, geometry, len(training)), {}, {})
-            write_manifest(folder.splits, index.records)
+        geometry = choose_geometry(index, spec, config, console)
+    with load_pictures(index, geometry, folder.path, skipped, workers, console) as pictures:
+        if start:
+            _check_unchanged(start, pictures, folder, allow_changes)
+        else:
+            geometry = measure_colours(geometry, pictures.training)
+            card = _new_card(spec, config, options, pictures, geometry)
+            start = _Start(card, {}, {})
+            folder.open_new()
+            write_manifest(folder.splits, pictures.records)
         folder.write_config({"model": start.card.model, "train": config.to_json(), "geometry": geometry.to_json()})
-        console.say(_describe(start.card, config, len(training), len(valid), place))
+        console.say(_describe(start.card, config, pictures, place))
         with torch.random.fork_rng():
             state = _build_state(start, config, place)
             normalise = Normalise(geometry.mean, geometry.std).to(place)
-            reports = run(state, training, valid, config, normalise=normalise, device=place, workers=workers)
-            drive(reports, state, start.card, config, folder, console, len(training))
-    return _result(folder, state.position(), tuple(skipped))
+            reports = run(
+                state, pictures.training, pictures.valid, config, normalise=normalise, device=place, workers=workers
+            )
+            num_steps = len(batch_sizes(len(pictures.training), config.batch_size))
+            num_reports = (config.epochs - state.epoch) * (num_steps + 1) - state.batch
+            drive(reports, state, start.card, config, folder, console, num_reports=num_reports)
+    return _result(folder, state.position(), pictures.skipped)
 
 
 @dataclass(frozen=True)
@@ -122,33 +126,47 @@ def _reopen(folder: RunFolder, config: TrainConfig, allow_changes: bool) -> _Sta
         raise UserError(f"{folder.last}: not a checkpoint; start again with --overwrite")
     old, new = card.training["config"], config.to_json()
     changed = sorted(name for name in {*old, *new} - {"epochs"} if old.get(name) != new.get(name))
+    listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
+    if BUILT_IN & set(changed):
+        raise UserError(
+            f"{folder.path} cannot go on as another network or with another input:\n{listing}\n"
+            "Give the same settings, or choose another folder by --out."
+        )
     if changed and not allow_changes:
-        listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
         raise UserError(
             f"{folder.path} was started with other settings:\n{listing}\n"
             "Give the same ones, or go on with the new ones by --allow-changes, or start again by --overwrite."
         )
-    if config.model != old["model"]:
-        raise UserError(f"{folder.path} trains {old['model']}, not {config.model}; choose another --out")
     return _Start(card, card.training["position"], tensors)
 
 
+def _check_unchanged(start: _Start, pictures: TrainingPictures, folder: RunFolder, allow_changes: bool) -> None:
+    if pictures.digest != start.card.training["pictures"] and not allow_changes:
+        lost = f" ({len(pictures.skipped)} cannot be read any more)" if pictures.skipped else ""
+        raise UserError(
+            f"the pictures of {folder.path} have changed since it was started{lost}. Bring them back, or go on with "
+            "what is there by --allow-changes, or start again by --overwrite."
+        )
+
+
 def _new_card(
-    spec: ModelSpec, config: TrainConfig, options: dict[str, Any], index: Index, geometry: Geometry, num_images: int
+    spec: ModelSpec, config: TrainConfig, options: dict[str, Any], pictures: TrainingPictures, geometry: Geometry
 ) -> Card:
+    options = dict(options)
     small_input = options.pop("small_input", geometry.image_size <= SMALL)
     if "bn_momentum" in spec.allowed_options and "bn_momentum" not in options:
-        options["bn_momentum"] = _running_share(spec, num_images / config.batch_size)
-    return Card("checkpoint", spec.name, options, small_input, index.classes, geometry, {}, spec.paper)
+        options["bn_momentum"] = _running_share(spec, len(pictures.training) / config.batch_size)
+    training = {"config": config.to_json(), "pictures": pictures.digest}
+    return Card("checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper)
 
 
 def _running_share(spec: ModelSpec, steps_per_epoch: float) -> float:
-    """Return batch norm's momentum: the network's own, but large enough to follow within a fifth of an epoch (at most 0.1).
+    """Return batch norm's momentum: the network's own, but enough to follow within a fifth of an epoch (at most 0.1).
 
     With few steps the papers' slow averages (MobileNetV3: 0.01) still hold the statistics of the fresh weights when
     training ends; see docs/training.md for the measurement.
     """
-    own = spec.options.get("bn_momentum", spec.allowed_options["bn_momentum"].default)
+    own: float = spec.options.get("bn_momentum", spec.allowed_options["bn_momentum"].default)
     return round(max(own, min(0.1, 5 / steps_per_epoch)), 4)
 
 
@@ -156,7 +174,7 @@ def _build_state(start: _Start, config: TrainConfig, place: torch.device) -> Tra
     torch.manual_seed(config.seed)
     card = start.card
     model = create_model(card.model, len(card.classes), card.geometry.channels, card.small_input, **card.options)
-    model = model.to(place, memory_format=torch.channels_last)
+    model = model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(model, momentum=config.momentum, weight_decay=config.weight_decay)
     state = TrainState(model, optimizer)
     if start.position:
@@ -164,11 +182,11 @@ def _build_state(start: _Start, config: TrainConfig, place: torch.device) -> Tra
     return state
 
 
-def _describe(card: Card, config: TrainConfig, num_train: int, num_valid: int, place: torch.device) -> str:
+def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures, place: torch.device) -> str:
     small = ", strides for small pictures" if card.small_input else ""
     return (
-        f"{card.model}{small}: {len(card.classes)} classes, {num_train:,} training and {num_valid:,} validation pictures, "
-        f"{config.epochs} epochs on {place.type}."
+        f"{card.model}{small}: {len(card.classes)} classes, {len(pictures.training):,} training and "
+        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {place.type}."
     )
 
 

@@ -1,20 +1,72 @@
-"""What a training run learns from: the split where there is none yet, and the way from pictures to the network's input."""
+"""What a training run learns from: the split where there is none yet, and the pictures as the network takes them."""
 
-from dataclasses import replace
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from depthwise.config import SplitConfig, TrainConfig
 from depthwise.console import Quiet
-from depthwise.data.audit import Skipped
-from depthwise.data.cache import Dataset
+from depthwise.data.audit import Skipped, check_share
+from depthwise.data.cache import Dataset, load
 from depthwise.data.geometry import Geometry
-from depthwise.data.index import Index
+from depthwise.data.index import Index, Record
 from depthwise.data.probe import probe
 from depthwise.data.split import stratified_split
 from depthwise.errors import UserError
 from depthwise.models.registry import ModelSpec
 from depthwise.workflows.splitting import check_same_classes, deal, look_at
+
+
+@dataclass(frozen=True)
+class TrainingPictures:
+    """Decoded pictures for training and validation, and what became of the others."""
+
+    training: Dataset
+    valid: Dataset
+    test: tuple[Record, ...]
+    """Not decoded: training never looks at them."""
+    classes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Every picture of the run: those that could be used, and the test pictures."""
+        return (*self.training.records, *self.valid.records, *self.test)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over pixels, labels and ids: equal when the run would see the same."""
+        digest = hashlib.sha256()
+        for part in (self.training, self.valid):
+            for array in (part.labels, part.ids, part.images):
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+@contextmanager
+def load_pictures(
+    index: Index, geometry: Geometry, folder: Path, skipped: list[Skipped], workers: int, console: Quiet
+) -> Iterator[TrainingPictures]:
+    """Yield the decoded pictures of a run in `folder`; `skipped` are those already left out.
+
+    Raises UserError when more than a tenth cannot be used, or a class loses all its pictures.
+    """
+    room = next(place for place in folder.absolute().parents if place.is_dir())
+    parts = [index.part(name) for name in ("train", "valid")]
+    with (
+        load(parts[0], index.classes, geometry, folder=room, workers=workers, console=console) as (training, lost),
+        load(parts[1], index.classes, geometry, folder=room, workers=workers, console=console) as (valid, lost_too),
+    ):
+        skipped = [*skipped, *lost, *lost_too]
+        check_share(skipped, len(training) + len(valid) + len(skipped))
+        check_same_classes(index.classes, training.records, f"{index.source} (train)")
+        check_same_classes(index.classes, valid.records, f"{index.source} (valid)")
+        yield TrainingPictures(training, valid, index.part("test"), index.classes, tuple(skipped))
 
 
 def split_index(
@@ -23,7 +75,9 @@ def split_index(
     """Return the index with a split for every record, and what could not be used."""
     split = split or SplitConfig(seed=config.seed)
     if not index.is_split:
-        console.say(f"No split in {index.source}: dealing out {split.valid:.0%} for validation, {split.test:.0%} for the test.")
+        console.say(
+            f"No split in {index.source}: dealing out {split.valid:.0%} for validation, {split.test:.0%} for the test."
+        )
         dealt = deal(index, split, workers=workers, console=console)
         for note in dealt.notes[len(index.notes) :]:
             console.warn(note)
@@ -43,7 +97,7 @@ def split_index(
 
 
 def choose_geometry(index: Index, spec: ModelSpec, config: TrainConfig, console: Quiet) -> Geometry:
-    """Return size and channels as configured, else as the network and the pictures suggest; colours not yet measured."""
+    """Return size and channels as configured, else as network and pictures suggest; colours not yet measured."""
     seen = probe(index.part("train"))
     size = config.image_size or (spec.image_size if spec.is_fixed_size else min(spec.image_size, seen.image_size))
     if spec.is_fixed_size and size != spec.image_size:

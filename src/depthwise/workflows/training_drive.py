@@ -11,7 +11,6 @@ from depthwise import artifact
 from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
-from depthwise.data.order import batch_sizes
 from depthwise.errors import Interrupted
 from depthwise.training.loop import EpochReport, StepReport
 from depthwise.training.state import TrainState
@@ -25,13 +24,12 @@ def drive(
     config: TrainConfig,
     folder: RunFolder,
     console: Quiet,
-    num_images: int,
+    *,
+    num_reports: int,
 ) -> None:
     """Run the loop: print and save after each epoch; after a signal save and raise Interrupted."""
-    steps_per_epoch = len(batch_sizes(num_images, config.batch_size)) + 1
-    total = config.epochs * steps_per_epoch - state.epoch * steps_per_epoch - state.batch
     with _signals() as received:
-        for report in console.track(reports, total, "Training"):
+        for report in console.track(reports, num_reports, "Training"):
             if isinstance(report, EpochReport):
                 _save_epoch(report, state, card, config, folder)
                 console.say(_line(report, config.epochs))
@@ -39,7 +37,7 @@ def drive(
                 if not isinstance(report, EpochReport):
                     _save_last(state, card, config, folder)
                 raise Interrupted(
-                    f"Stopped after step {state.step:,} (epoch {min(state.epoch + 1, config.epochs)} of {config.epochs}); "
+                    f"Stopped after step {state.step:,}, {state.epoch} of {config.epochs} epochs done; "
                     f"saved in {folder.last}.\nGo on with the same command and --resume auto.",
                     received[0],
                 )
@@ -48,10 +46,7 @@ def drive(
 def _save_epoch(report: EpochReport, state: TrainState, card: Card, config: TrainConfig, folder: RunFolder) -> None:
     """Write best (when it is), then last, then metrics: whatever is cut off here is written again by a resumed run."""
     if report.is_best:
-        row = report.row
-        training = {"config": config.to_json(), "epoch": row["epoch"]} | {
-            name: row[name] for name in ("valid_top1", "valid_top5", "valid_loss", "num_train_images", "num_valid_images")
-        }
+        training = {"config": config.to_json(), "pictures": card.training["pictures"]} | report.row
         artifact.write(folder.best, replace(card, kind="model", training=training), state.model.state_dict())
     _save_last(state, card, config, folder)
     folder.write_metrics(state.history)
@@ -61,7 +56,7 @@ def _save_epoch(report: EpochReport, state: TrainState, card: Card, config: Trai
 
 
 def _save_last(state: TrainState, card: Card, config: TrainConfig, folder: RunFolder) -> None:
-    training = {"config": config.to_json(), "position": state.position()}
+    training = {**card.training, "config": config.to_json(), "position": state.position()}
     artifact.write(folder.last, replace(card, training=training), state.tensors())
 
 
