@@ -111,12 +111,12 @@ def _metadata(path: Path) -> dict[str, Any]:
                 raise ValueError("no safetensors header")
             file.seek(8)
             header = json.loads(file.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
     except FileNotFoundError:
         raise UserError(f"{path}: no such model file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
         raise UserError(
             f"{path}: not a depthwise model file, or one cut short; models are the best.safetensors of a training run"
         ) from None

@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from depthwise import __version__
 from depthwise.config import SplitConfig, TrainConfig
@@ -28,11 +28,12 @@ app = App(
     name="depthwise",
     version=__version__,
     help="From a folder of labelled photos to a small, fast, honest image classifier. First look: depthwise demo",
-    help_on_error=False,
+    default_parameter=Parameter(negative_iterable=()),
     result_action="return_value",
 )
 datasets_app = App(
-    name="datasets", help="Public data sets as class folders. Example: depthwise datasets get fashion-mnist data/fm"
+    name="datasets",
+    sort_key=8, help="Public data sets as class folders.\n\nExample: depthwise datasets get fashion-mnist data/fm"
 )
 app.command(datasets_app)
 
@@ -42,7 +43,7 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the r
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
 
 
-@app.command
+@app.command(sort_key=1)
 def demo(*, out: Path = Path("depthwise-demo"), seed: int = 0) -> int:
     """Walk the whole way on 1,500 pictures that ship with the package: split, train, evaluate, predict.
 
@@ -70,7 +71,7 @@ def demo(*, out: Path = Path("depthwise-demo"), seed: int = 0) -> int:
     return status
 
 
-@app.command
+@app.command(sort_key=2)
 def split(
     photos: Path,
     /,
@@ -105,7 +106,7 @@ def split(
     return 1 if result.skipped else 0
 
 
-@app.command
+@app.command(sort_key=3)
 def train(
     data: Path,
     /,
@@ -163,7 +164,7 @@ def train(
     return 1 if result.skipped else 0
 
 
-@app.command
+@app.command(sort_key=4)
 def evaluate(
     model: Path,
     data: Path | None = None,
@@ -206,11 +207,11 @@ def evaluate(
     return 1 if result.skipped else 0
 
 
-@app.command
+@app.command(sort_key=5)
 def predict(
     model: Path,
     /,
-    *photos: str,
+    *photos: Annotated[str, Parameter(allow_leading_hyphen=True)],
     top_k: int = 5,
     format: Literal["table", "json", "jsonl", "csv"] = "table",
     json_: AsJson = False,
@@ -237,6 +238,9 @@ def predict(
     """
     if not photos:
         raise UserError("predict needs photos: files, folders, globs, or - for paths on standard input")
+    for photo in photos:  # "-" had to be let through, so other hyphens came too
+        if photo.startswith("-") and photo != "-" and not os.path.lexists(photo):
+            raise UserError(f"predict has no option {photo}\nHelp: depthwise predict --help")
     from depthwise.workflows.loading import load
     from depthwise.workflows.prediction import Output
 
@@ -251,7 +255,7 @@ def predict(
     return 1 if num_failed else 0
 
 
-@app.command
+@app.command(sort_key=6)
 def models(pattern: str = "*", /, *, json_: AsJson = False) -> int:
     """List the networks, with parameters, multiply-adds and the paper's accuracy.
 
@@ -281,7 +285,7 @@ def models(pattern: str = "*", /, *, json_: AsJson = False) -> int:
     return 0
 
 
-@app.command
+@app.command(sort_key=7)
 def summary(
     name: str,
     /,
@@ -372,6 +376,10 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; return its exit status. Errors that the user can settle are printed, not raised."""
     try:
         result: Any = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        command = " ".join(["depthwise", *error.command_chain]) if error.command_chain else "depthwise"
+        print(f"error: {error}\nHelp: {command} --help", file=sys.stderr)
+        return 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

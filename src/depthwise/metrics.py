@@ -18,10 +18,14 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def ranks(logits: Logits, labels: Labels) -> NDArray[np.intp]:
-    """Return how many classes score above each sample's own (0: it is right); of equals the lower number goes first."""
+    """Return how many classes score above each sample's own (0: it is right); of equals the lower number goes first.
+
+    A sample with nan for its own class is wrong: all classes score above it.
+    """
     own = np.take_along_axis(logits, labels[:, None], axis=1)
-    is_before = np.arange(logits.shape[1]) < labels[:, None]
-    above: NDArray[np.intp] = ((logits > own) | ((logits == own) & is_before)).sum(axis=1)
+    is_not_before = np.arange(logits.shape[1]) >= labels[:, None]
+    is_not_above = (logits < own) | ((logits == own) & is_not_before)  # nan is neither
+    above: NDArray[np.intp] = (~is_not_above).sum(axis=1)
     return above
 
 

@@ -86,7 +86,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """Return size and kind from the file's header, without decoding its pixels. Raises UnusablePicture."""
     with _Opened(path) as image:
         width, height = image.size
-        if _orientation(image) >= 5:  # the four that lie on their side
+        if _orientation(image) >= 5 and image.format != "TIFF":  # on its side; of a TIFF Pillow gives the upright size
             width, height = height, width
         return Header(width, height, image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;"))
 
@@ -124,8 +124,8 @@ class _Opened:
             if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
                 raise _unusable("heic") from None
             raise _unusable("not_a_picture") from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise _unusable("too_large") from None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _unusable("too_large", str(error).split(" exceeds")[0].lower()) from None
         except Exception as error:
             raise _broken(error) from error
 
@@ -153,7 +153,8 @@ def _broken(error: Exception) -> UnusablePicture:
 def _orientation(image: Image.Image) -> int:
     """Return EXIF's orientation, 1 to 8; 1 where there is none or the EXIF block is broken."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        exif = Image.Image.getexif(image)  # a PNG's own getexif would decode its pixels
+        value = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # a broken EXIF block does not spoil the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

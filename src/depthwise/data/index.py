@@ -83,7 +83,8 @@ def read_index(source: Path) -> Index:
 
 def _read_folder(root: Path) -> Index:
     names = _folders(root)[0]
-    is_split = "train" in names and len(names) > 1 and all(name.lower() in SPLIT_FOLDERS for name in names)
+    lowered = {name.lower() for name in names}
+    is_split = "train" in lowered and len(names) > 1 and lowered <= SPLIT_FOLDERS.keys()
     if not is_split:
         return Index(root, *_read_classes(root, ""))
     records: list[Record] = []
@@ -151,7 +152,7 @@ def _check_same_classes(index: Index) -> None:
         missing = sorted(set(index.classes) - {record.label for record in index.part(split)})
         if missing:
             raise UserError(
-                f"{index.source}: {split} has no pictures of {', '.join(map(repr, missing))}, which other splits have.\n"
+                f"{index.source}: {split} has no pictures of {', '.join(map(repr, missing))}, but other splits do.\n"
                 "Every split needs every class; classes are joined by name, so check the spelling."
             )
 
@@ -159,14 +160,15 @@ def _check_same_classes(index: Index) -> None:
 def _read_manifest(path: Path) -> Index:
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        rows = [(reader.line_num, row) for row in reader]
     except (OSError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV: {error}") from error
-    lacking = [name for name in COLUMNS[:3] if rows and name not in rows[0]]
+    lacking = [name for name in COLUMNS[:3] if rows and name not in rows[0][1]]
     if lacking or not rows:
         raise UserError(f"{path}: not a manifest; its first line must name the columns path,class,split (and may more)")
     records = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if not row["path"] or not row["class"] or row["split"] not in SPLITS:
             raise UserError(f"{path}, line {number}: needs a path, a class, and a split of {', '.join(SPLITS)}")
         place = Path(os.path.normpath(path.parent / row["path"]))

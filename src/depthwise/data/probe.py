@@ -38,7 +38,7 @@ class Probe:
 
 def probe(records: Sequence[Record]) -> Probe:
     """Look at up to 500 evenly spaced pictures; those that cannot be read are passed over."""
-    step = max(1, len(records) // MOST)
+    step = max(1, -(-len(records) // MOST))
     headers = []
     for record in records[::step]:
         try:

@@ -1,6 +1,7 @@
 """Public data sets as class folders. Whole or absent: a broken download leaves nothing that looks usable."""
 
 import hashlib
+import http.client
 import shutil
 import urllib.error
 import urllib.request
@@ -106,7 +107,7 @@ def download(source: IdxSource, folder: Path, console: Quiet) -> None:
                 for chunk in console.track(chunks, -(-length // CHUNK), f"Fetching {name}"):
                     digest.update(chunk)
                     file.write(chunk)
-        except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
             raise UserError(
                 f"cannot fetch {source.address}{name}: {getattr(error, 'reason', error)}\n"
                 f"On Debian or Ubuntu: sudo apt install {source.debian_package}. Or fetch these files elsewhere and "

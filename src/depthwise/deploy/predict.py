@@ -14,7 +14,7 @@ from depthwise.config import default_workers
 from depthwise.data.audit import Skipped, parallel
 from depthwise.data.cache import read_picture
 from depthwise.data.decode import Pixels
-from depthwise.errors import UnusablePicture
+from depthwise.errors import UnusablePicture, UserError
 from depthwise.metrics import Logits, softmax
 
 BATCH = 32
@@ -96,6 +96,8 @@ class Classifier:
                 yield Prediction(name, error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
 
     def _answers(self, names: list[str], pictures: list[Pixels], top_k: int) -> list[Prediction]:
+        if top_k < 1:
+            raise UserError(f"top_k={top_k}: ask for at least 1 class")
         if not pictures:
             return []
         probabilities = softmax(self.engine.logits(np.stack(pictures)))

@@ -66,7 +66,7 @@ def models_table(specs: Sequence[ModelSpec]) -> str:
         )
         for spec in specs
     ]
-    return table(("name", "also", "year", "px", "parameters", "multiply-adds", "paper's top-1 %"), rows, left=2)
+    return table(("name", "also", "year", "px", "parameters", "multiply-adds", "published top-1 %"), rows, left=2)
 
 
 def summary_table(rows: Sequence[LayerRow]) -> str:

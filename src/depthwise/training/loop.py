@@ -76,6 +76,8 @@ def run(
         train_s, num_images = time.perf_counter() - started, state.num_seen - seen_before
         started = time.perf_counter()
         scores = score(compute_logits(state.model, valid, normalise, device), valid.labels)
+        if not math.isfinite(scores.loss):
+            raise _diverged("validation", scores.loss, state.step, state, config)
         is_best = (scores.top1, -scores.loss) > (state.best_top1, -state.best_loss)
         state.epoch += 1
         if is_best:
@@ -83,7 +85,7 @@ def run(
         row = {
             "epoch": state.epoch,
             "step": state.step,
-            "lr": lr,
+            "lr": cosine(state.step - 1, num_steps, lr=config.lr, warmup=config.warmup),
             "train_loss": state.loss_sum / state.num_seen,
             "valid_loss": scores.loss,
             "valid_top1": scores.top1,
@@ -122,14 +124,18 @@ def _step(
     loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     value = loss.item()
     if not math.isfinite(value):
-        raise UserError(
-            f"the training loss became {value} at step {state.step + 1} (epoch {state.epoch + 1}). Nothing was saved "
-            f"since the last epoch. Try a lower --lr (it is {config.lr:g})."
-        )
+        raise _diverged("training", value, state.step + 1, state, config)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
     return value
+
+
+def _diverged(kind: str, loss: float, step: int, state: TrainState, config: TrainConfig) -> UserError:
+    return UserError(
+        f"the {kind} loss became {loss} at step {step} (epoch {state.epoch + 1}). Nothing was saved "
+        f"since the last epoch. Try a lower --lr (it is {config.lr:g})."
+    )
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """`depthwise demo`: the whole way on the pictures that ship with the package."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.resources import as_file, files
@@ -46,4 +47,4 @@ def steps(out: Path, seed: int) -> Iterator[Step]:
     yield Step("Ask how good it is on photos that it has never seen", ("evaluate", run, "--split", "test"))
     test = read_index(Path(manifest)).part("test")
     photos_of_each = [next(r.path for r in test if r.label == name) for name in sorted({r.label for r in test})[:4]]
-    yield Step("Ask it about some of those photos", ("predict", run, *map(str, photos_of_each)))
+    yield Step("Ask it about some of those photos", ("predict", run, *map(os.path.relpath, photos_of_each)))

@@ -1,0 +1,45 @@
+# Two commands do everything on a machine with Python 3.11+ and make:
+#   make demo   runs the whole way on pictures that ship with the package
+#   make test   runs the tests
+# Each makes .venv when it is missing; running again costs nothing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo test check bench format clean
+
+demo: $(READY)
+	$(BIN)/depthwise demo
+
+test: $(READY)
+	$(BIN)/pytest -q
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/make_docs.py --check
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python scripts/make_docs.py
+
+bench: $(READY)
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/demo.py
+	$(BIN)/python scripts/make_docs.py
+
+# The CPU build of torch first, from PyTorch's own index: PyPI's on Linux brings gigabytes of CUDA.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install -q --no-deps --retries 1 --timeout 15 \
+		-c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch || true
+	$(BIN)/pip install -q -c constraints.txt -e '.[all]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) depthwise-demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,141 @@
+"""Make the generated parts of README and docs from the registry and from bench/results.
+
+    python scripts/make_docs.py           # write
+    python scripts/make_docs.py --check   # exit 1 when something is out of date
+
+A part stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from depthwise.models.registry import FAMILIES, list_models, model_info
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/measurements.md", "docs/models.md")
+PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def result(name: str) -> Any:
+    """Return a committed measurement."""
+    return json.loads((ROOT / "bench/results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def witness(found: Any) -> str:
+    """Say on which machine, when and with what a measurement was taken."""
+    machine = found["machine"]
+    return (
+        f"{machine['cores']} cores of {machine['processor']}, Python {machine['python']}, torch {machine['torch']}, "
+        f"{found['date']}"
+    )
+
+
+def demo() -> str:
+    """Return the demo's accuracy by seed."""
+    found = result("demo")
+    rows = [
+        f"| {run['seed']} | {run['top1']:.2%} | {run['top5']:.2%} | {run['num_images']} | {run['wall_s']:.0f} s |"
+        for run in found["runs"]
+    ]
+    return "\n".join(
+        [
+            "| seed | test top-1 | test top-5 | test pictures | wall time |",
+            "|---:|---:|---:|---:|---:|",
+            *rows,
+            "",
+            f"Mean {found['mean_top1']:.2%}, standard deviation {found['stdev_top1']:.2%} over {len(rows)} seeds "
+            f"(each seed deals the pictures out anew). {witness(found)}.",
+        ]
+    )
+
+
+def demo_short() -> str:
+    """Return one sentence on the demo."""
+    found = result("demo")
+    return (
+        f"The demo: {found['mean_top1']:.1%} of held-out pictures right (mean of {len(found['runs'])} seeds, standard "
+        f"deviation {found['stdev_top1']:.1%}), {found['median_wall_s']:.0f} s from command to answer "
+        f"({witness(found)})."
+    )
+
+
+def fashion_mnist() -> str:
+    """Return what three epochs on Fashion-MNIST give."""
+    found = result("fashion_mnist")
+    rows = [
+        f"| {row['epoch']} | {row['train_loss']:.4f} | {row['valid_loss']:.4f} | {row['valid_top1']:.2%} "
+        f"| {row['images_per_s']:.0f} |"
+        for row in found["epochs"]
+    ]
+    test = found["test"]
+    return "\n".join(
+        [
+            f"`{found['command']}`: {test['top1']:.2%} of the {test['num_images']:,} test pictures right "
+            f"(one run, seed 0); training took {found['wall_s']['train'] / 60:.1f} minutes and "
+            f"{found['peak_mib']['train']:,} MiB at its peak. {witness(found)}.",
+            "",
+            "| epoch | train loss | valid loss | valid top-1 | images/s |",
+            "|---:|---:|---:|---:|---:|",
+            *rows,
+        ]
+    )
+
+
+def startup() -> str:
+    """Return start-up times."""
+    found = result("startup")
+    rows = [f"| `{name}` | {seconds:.2f} s |" for name, seconds in found["median_s"].items()]
+    return "\n".join(
+        ["| command | median |", "|---|---:|", *rows, "", f"{found['rounds']} interleaved runs. {witness(found)}."]
+    )
+
+
+def models() -> str:
+    """Return the zoo, a row a network."""
+    head = ["| name | year | px | parameters | multiply-adds | published top-1 |", "|---|---:|---:|---:|---:|---:|"]
+    rows = []
+    for name in list_models():
+        spec = model_info(name)
+        also = "".join(f", `{alias}`" for alias in spec.aliases)
+        top1 = "-" if spec.top1 is None else f"{spec.top1:.1f} %"
+        rows.append(f"| `{name}`{also} | {spec.year} | {spec.image_size} | {spec.params:,} | {spec.macs:,} | {top1} |")
+    return "\n".join(head + rows)
+
+
+def papers() -> str:
+    """Return the papers of the families, and who else counted."""
+    lines = []
+    for family in FAMILIES:
+        spec = next(spec for spec in map(model_info, list_models()) if spec.family == family)
+        address = f" <{spec.url}>" if spec.url else ""
+        lines.append(f"- `{family}`: {spec.paper}.{address} Counts: {spec.witness}.")
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    part.__name__: part for part in (demo, demo_short, fashion_mnist, startup, models, papers)
+}
+
+
+def main(*, is_check: bool) -> int:
+    """Write every page anew, or tell which are out of date; return the exit status."""
+    stale = []
+    for page in PAGES:
+        path = ROOT / page
+        old = path.read_text(encoding="utf-8")
+        new = PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", old)
+        if new != old:
+            stale.append(page)
+            if not is_check:
+                path.write_text(new, encoding="utf-8")
+    if stale:
+        print(f"{'out of date' if is_check else 'written'}: {', '.join(stale)}" + "; run: make format" * is_check)
+    return int(is_check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(is_check="--check" in sys.argv[1:]))

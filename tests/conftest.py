@@ -1,0 +1,39 @@
+"""Folders of photos that a network learns in a second, and a run trained on them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from depthwise.cli import run
+
+COLOURS = {"crème brûlée": (220, 180, 60), "猫": (40, 160, 60), "red fox": (200, 40, 40)}
+FLAGS = ("--model", "lenet5", "--batch-size", "4", "--lr", "0.05", "--workers", "2")
+
+
+def write_photos(folder: Path, *, per_class: int = 12, size: tuple[int, int] = (24, 20), seed: int = 0) -> Path:
+    """Make class folders of noisy colour fields, as JPEG, PNG and WebP by turns."""
+    rng = np.random.default_rng(seed)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            noise = rng.normal(0, 20, (size[1], size[0], 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            suffix = ("jpg", "png", "webp")[number % 3]
+            Image.fromarray(pixels).save(folder / name / f"photo {number:02d}.{suffix}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of twelve photos each; tests only read it."""
+    return write_photos(tmp_path_factory.mktemp("data") / "my photos")
+
+
+@pytest.fixture(scope="session")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on `photos`; tests only read it."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert run(["train", str(photos), "--out", str(out), *FLAGS, "--epochs", "4"]) == 0
+    return out

@@ -1,0 +1,69 @@
+"""What an installation without the train extra must do, and how fast help comes is measured in bench."""
+
+import subprocess
+import sys
+
+HIDE_TORCH = """
+import sys
+from importlib.abc import MetaPathFinder
+from importlib import util
+hidden = {"torch", "safetensors", "tomli_w", "matplotlib"}
+class Hide(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in hidden:
+            raise ModuleNotFoundError(name)
+real = util.find_spec
+util.find_spec = lambda name, package=None: None if name in hidden else real(name, package)
+sys.meta_path.insert(0, Hide())
+from depthwise.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def without_torch(*arguments):
+    command = [sys.executable, "-c", HIDE_TORCH, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+
+
+def test_importing_depthwise_and_asking_for_help_loads_no_torch():
+    code = (
+        "import sys, depthwise, depthwise.cli; depthwise.cli.run(['train', '--help']); "
+        "sys.exit('torch' in sys.modules or 'PIL' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_every_command_that_needs_torch_names_the_pip_command(photos, trained, tmp_path):
+    photo = str(next(photos.rglob("*.png")))
+    for command in (
+        ["demo", "--out", str(tmp_path / "demo")],
+        ["train", str(photos), "--out", str(tmp_path / "run")],
+        ["evaluate", str(trained)],
+        ["predict", str(trained), photo],
+        ["models"],
+        ["summary", "lenet5"],
+    ):
+        reply = without_torch(*command)
+        assert reply.returncode == 2, command
+        assert "pip install 'depthwise[train]'" in reply.stderr, command
+        assert "Traceback" not in reply.stderr
+    assert not (tmp_path / "demo").exists()
+
+
+def test_split_works_without_torch(photos, tmp_path):
+    reply = without_torch("split", str(photos), "--out", str(tmp_path / "splits.csv"))
+    assert reply.returncode == 0, reply.stderr
+
+
+def test_a_closed_pipe_is_no_error():
+    script = f"{sys.executable} -m depthwise datasets list | true"
+    reply = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+    assert "Traceback" not in reply.stderr
+
+
+def test_a_narrow_console_shows_escapes_instead_of_failing(trained, photos):
+    command = [sys.executable, "-m", "depthwise", "predict", str(trained), str(photos / "猫" / "photo 00.jpg")]
+    environment = {"PYTHONIOENCODING": "cp1252", "PATH": ""}
+    reply = subprocess.run(command, capture_output=True, env=environment)
+    assert reply.returncode == 0, reply.stderr
+    assert b"\\u732b" in reply.stdout

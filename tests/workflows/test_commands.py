@@ -1,0 +1,180 @@
+"""Whole commands, as typed, in this process."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import FLAGS, write_photos
+from PIL import Image
+
+from depthwise.cli import run
+from depthwise.data.index import read_index
+
+
+def test_the_whole_way_from_a_folder_to_answers(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["split", str(photos), "--out", "splits.csv"]) == 0
+    assert "Next: depthwise train splits.csv --out RUN" in capsys.readouterr().out
+    assert run(["train", "splits.csv", "--out", "run", *FLAGS, "--epochs", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 4/4" in said
+    assert "top-1" in said
+    assert "images/s" in said
+    assert {path.name for path in Path("run").iterdir()} == {
+        "best.safetensors",
+        "last.safetensors",
+        "config.toml",
+        "splits.csv",
+        "metrics.jsonl",
+        "timings.jsonl",
+    }
+    assert run(["evaluate", "run", "--split", "test", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["num_images"] == 6
+    assert scores["top1"] == 1.0
+    assert scores["skipped"] == []
+    assert run(["predict", "run", str(photos / "猫" / "photo 00.jpg"), "--format", "json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert answer["label"] == "猫"
+    assert answer["error"] is None
+    assert set(answer) == {"path", "label", "probability", "top", "rejected", "error"}
+
+
+def test_metrics_have_the_promised_fields_and_no_clock(trained):
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert set(rows[0]) == {
+        "epoch",
+        "step",
+        "lr",
+        "train_loss",
+        "valid_loss",
+        "valid_top1",
+        "valid_top5",
+        "num_train_images",
+        "num_valid_images",
+    }
+    assert rows[0]["num_train_images"] == 24
+    assert rows[0]["num_valid_images"] == 6
+
+
+def test_a_run_keeps_its_split(trained, photos):
+    with open(trained / "splits.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 36
+    assert {row["split"] for row in rows} == {"train", "valid", "test"}
+    index = read_index(trained / "splits.csv")
+    assert all(record.path.exists() for record in index.records)
+    assert all(record.hash for record in index.part("train"))
+
+
+def test_a_folder_with_train_and_test_lends_its_validation_pictures(photos, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(photos, data / "train")
+    write_photos(data / "test", per_class=3, seed=1)
+    assert run(["train", str(data), "--out", str(tmp_path / "run"), *FLAGS, "--epochs", "1"]) == 0
+    assert "taking 15% of each class from train" in capsys.readouterr().out
+    index = read_index(tmp_path / "run" / "splits.csv")
+    assert [len(index.part(name)) for name in ("train", "valid", "test")] == [30, 6, 9]
+    assert run(["evaluate", str(tmp_path / "run"), str(data), "--split", "test", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_images"] == 9
+
+
+def test_grey_pictures_are_learnt_as_grey(tmp_path, capsys):
+    for level, name in ((40, "dark"), (200, "light")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("L", (20, 20), level + number).save(tmp_path / "photos" / name / f"{number}.png")
+    assert run(["train", str(tmp_path / "photos"), "--out", str(tmp_path / "run"), *FLAGS, "--epochs", "1"]) == 0
+    assert "20 x 20 px in the median, grey. Input: 32 x 32 px, grey" in capsys.readouterr().out
+
+
+def test_options_of_the_network_are_stored_and_used(photos, tmp_path, capsys):
+    out = tmp_path / "run"
+    options = ["--set", "width=0.35", "--set", "activation=relu6", "--set", "small_input=false"]
+    assert run(["train", str(photos), "--out", str(out), "--model", "mobilenet_v1", "--epochs", "1", *options]) == 0
+    capsys.readouterr()
+    import depthwise as dw
+
+    classifier = dw.load(out)
+    assert classifier.engine.card.options["width"] == 0.35
+    assert classifier.engine.card.small_input is False
+    assert type(classifier.engine.model.stem.act).__name__ == "ReLU6"
+    assert classifier.engine.model.stem.conv.out_channels == 16
+
+
+def test_lenet_gets_its_own_size(photos, tmp_path, capsys):
+    flags = ["--model", "lenet5", "--epochs", "1", "--batch-size", "8"]
+    assert run(["train", str(photos), "--out", str(tmp_path / "run"), *flags]) == 0
+    assert "Input: 32 x 32 px" in capsys.readouterr().out
+    assert run(["train", str(photos), "--out", str(tmp_path / "other"), *flags, "--image-size", "64"]) == 2
+    assert "lenet5 takes 32 px only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fit", ["squash", "letterbox", "crop"])
+def test_every_fit_goes_the_whole_way(fit, photos, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run(["train", str(photos), "--out", str(out), *FLAGS, "--epochs", "1", "--fit", fit, "--channels", "1"]) == 0
+    assert run(["evaluate", str(out)]) == 0
+    assert "test: top-1" in capsys.readouterr().out
+
+
+def test_python_names_do_what_the_commands_do(photos, tmp_path):
+    import depthwise as dw
+
+    result = dw.split(photos, tmp_path / "splits.csv", dw.SplitConfig(valid=0.25, test=0.25))
+    assert result.counts["猫"] == {"train": 6, "valid": 3, "test": 3}
+    config = dw.TrainConfig(model="lenet5", epochs=2, batch_size=4, lr=0.05)
+    trained = dw.train(tmp_path / "splits.csv", tmp_path / "run", config)
+    assert trained.num_epochs == 2
+    assert dw.evaluate(tmp_path / "run", split="valid").scores.top1 == pytest.approx(trained.best_top1)
+    prediction = dw.load(tmp_path / "run").predict(photos / "red fox" / "photo 00.jpg", top_k=2)
+    assert len(prediction.top) == 2
+    assert prediction.top[0].label == prediction.label
+    assert sum(score.probability for score in dw.load(tmp_path / "run").predict(photos / "猫" / "photo 01.png").top) == (
+        pytest.approx(1)
+    )
+
+
+def test_models_and_summary_print_json(capsys):
+    assert run(["models", "mobilenet_v2*", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["params"] for row in rows if row["name"] == "mobilenet_v2_x1_0"] == [3504872]
+    assert run(["summary", "mobilenet_v2", "--json"]) == 0
+    assert sum(row["macs"] for row in json.loads(capsys.readouterr().out)) == 300774272
+
+
+def test_summary_takes_size_and_options(capsys):
+    assert run(["summary", "mobilenet_v1", "--image-size", "128"]) == 0
+    assert "186,400,768" in capsys.readouterr().out
+    assert run(["summary", "mobilenet_v1", "--set", "width=0.5"]) == 0
+    assert "1,331,592" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "split", "train", "evaluate", "predict", "models", "summary", "datasets get", "datasets list"]
+)
+def test_every_command_explains_itself_with_an_example(command, capsys):
+    assert run([*command.split(), "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"Example: depthwise {command}" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "Unknown command"),
+        (["train"], "DATA requires an argument"),
+        (["train", "x", "--epochs", "many"], "epochs"),
+        (["train", "x", "--epochs", "0"], "--epochs 0 is out of range"),
+        (["train", "x", "--lr", "-1"], "--lr -1 is out of range"),
+        (["predict", "model"], "predict needs photos"),
+        (["models", "nothing*"], "no network's name matches 'nothing*'"),
+        (["datasets", "get", "nothing", "out"], "there is no data set called 'nothing'; there are: fashion-mnist"),
+    ],
+)
+def test_wrong_command_lines_say_what_is_wrong(arguments, message, capsys):
+    assert run(arguments) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,175 @@
+"""A run that is stopped and goes on ends as one that was not stopped: to the byte."""
+
+import errno
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import FLAGS
+
+import depthwise as dw
+from depthwise.cli import run
+from depthwise.console import Quiet
+from depthwise.errors import Interrupted, UserError
+
+CONFIG = dw.TrainConfig(model="mobilenet_v2", set=("width=0.35",), epochs=3, batch_size=8, lr=0.05, image_size=16)
+FILES = ("best.safetensors", "last.safetensors", "metrics.jsonl", "splits.csv", "config.toml")
+
+
+class Stopping(Quiet):
+    """Sends a signal to this process after a number of the loop's reports."""
+
+    def __init__(self, after: int, signum: int = signal.SIGINT) -> None:
+        self.after, self.signum = after, signum
+
+    def track(self, items: Iterable, total: int, label: str) -> Iterator:
+        for number, item in enumerate(items, start=1):
+            if label == "Training" and number == self.after:
+                signal.raise_signal(self.signum)
+            yield item
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+@pytest.fixture(scope="module")
+def unbroken(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    dw.train(photos, out, CONFIG, workers=2)
+    return out
+
+
+@pytest.mark.parametrize("after", [1, 2, 4, 5, 8, 11])  # 3 steps and the epoch's end make 4 reports
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_run_goes_on_to_the_same_bytes(after, workers, photos, unbroken, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted, match="--resume auto") as caught:
+        dw.train(photos, out, CONFIG, workers=workers, console=Stopping(after))
+    assert caught.value.signum == signal.SIGINT
+    dw.train(photos, out, CONFIG, workers=workers, resume="auto")
+    assert contents(out) == contents(unbroken)
+
+
+def test_a_run_may_be_stopped_again_and_again(photos, unbroken, tmp_path):
+    out = tmp_path / "run"
+    for _ in range(5):
+        with pytest.raises(Interrupted):
+            dw.train(photos, out, CONFIG, resume="auto", console=Stopping(2, signal.SIGTERM))
+    dw.train(photos, out, CONFIG, resume="auto")
+    assert contents(out) == contents(unbroken)
+
+
+def test_the_signal_handlers_are_given_back(photos, tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        dw.train(photos, tmp_path / "run", CONFIG, console=Stopping(2))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_finished_run_is_left_as_it_is(photos, unbroken):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in unbroken.iterdir()}
+    result = dw.train(photos, unbroken, CONFIG, resume="auto")
+    assert result.num_epochs == 3
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in unbroken.iterdir()} == before
+
+
+def test_a_finished_run_takes_more_epochs(photos, unbroken, tmp_path):
+    from dataclasses import replace
+
+    out = tmp_path / "run"
+    shutil.copytree(unbroken, out)
+    first = (out / "metrics.jsonl").read_text()
+    # The copy lies elsewhere, so the manifest's relative paths must be made anew.
+    shutil.copy(_absolute(unbroken / "splits.csv", tmp_path), out / "splits.csv")
+    assert dw.train(photos, out, replace(CONFIG, epochs=4), resume="auto").num_epochs == 4
+    assert (out / "metrics.jsonl").read_text().startswith(first)
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def _absolute(manifest: Path, folder: Path) -> Path:
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(",", 1) for line in lines[1:]]
+    text = "\n".join([lines[0], *(f"{os.path.normpath(manifest.parent / path)},{rest}" for path, rest in rows)])
+    (folder / "absolute.csv").write_text(text, encoding="utf-8")
+    return folder / "absolute.csv"
+
+
+def test_other_settings_are_refused_by_name(photos, tmp_path, capsys):
+    command = ["train", str(photos), "--out", str(tmp_path / "run"), *FLAGS, "--resume", "auto"]
+    assert run([*command, "--epochs", "1"]) == 0
+    assert run([*command, "--epochs", "2", "--momentum", "0.5", "--no-flip"]) == 2
+    said = capsys.readouterr().err
+    assert "flip: True in the run, False now" in said
+    assert "momentum: 0.9 in the run, 0.5 now" in said
+    assert "--allow-changes" in said
+    assert run([*command, "--epochs", "2", "--momentum", "0.5", "--allow-changes"]) == 0
+    assert run([*command, "--epochs", "3", "--image-size", "32", "--allow-changes"]) == 2
+    assert "cannot go on as another network or with another input" in capsys.readouterr().err
+
+
+def test_changed_pictures_are_refused(photos, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    command = ["train", str(data), "--out", str(tmp_path / "run"), *FLAGS, "--resume", "auto"]
+    assert run([*command, "--epochs", "1"]) == 0
+    for photo in (data / "猫").iterdir():
+        shutil.copy(photos / "red fox" / photo.name, photo)
+    assert run([*command, "--epochs", "2"]) == 2
+    assert "have changed since it was started" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(photos, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        dw.train(photos, out, CONFIG, console=Stopping(6))
+    before = contents(out)
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        dw.train(photos, out, CONFIG, resume="auto")
+    monkeypatch.undo()
+    assert contents(out) == before
+    assert not list(out.glob(".*"))
+    dw.train(photos, out, CONFIG, resume="auto")
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_the_process_ends_with_the_signals_status_and_says_how_to_go_on(signum, status, photos, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "depthwise", "train", str(photos), "--out", str(out), *FLAGS, "--epochs", "100000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signum)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Go on with the same command and --resume auto" in said
+    assert "Traceback" not in said
+    assert (out / "last.safetensors").exists()
+
+
+def test_a_killed_process_loses_at_most_the_epoch_under_way(photos, unbroken, tmp_path):
+    out = tmp_path / "run"
+    flags = ["--model", "mobilenet_v2", "--set", "width=0.35", "--batch-size", "8", "--lr", "0.05", "--image-size", "16"]
+    command = [sys.executable, "-m", "depthwise", "train", str(photos), "--out", str(out), *flags, "--epochs", "3"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while not (out / "last.safetensors").exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    assert run([*command[3:], "--resume", "auto"]) == 0
+    assert contents(out) == contents(unbroken)
+    assert re.fullmatch(r"(?:\{.*\}\n){3}", (out / "metrics.jsonl").read_text())

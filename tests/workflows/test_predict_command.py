@@ -1,0 +1,107 @@
+import csv
+import io
+import json
+import shutil
+
+import pytest
+
+from depthwise.cli import run
+from depthwise.deploy.predict import Prediction, Score
+from depthwise.workflows.prediction import expand, render
+
+ANSWERS = [
+    Prediction("a b.jpg", "猫", 0.75, (Score("猫", 0.75), Score("fox, red", 0.25))),
+    Prediction("bad.jpg", error="the file has zero bytes"),
+]
+
+
+def test_expand_keeps_the_order_of_what_was_typed(tmp_path):
+    for name in ("b.png", "a.jpg", "notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "c.webp").touch()
+    found = list(expand(["x.jpg", str(tmp_path), "-", str(tmp_path / "*.png")], ["one.jpg\n", "\n", "two three.png\r\n"]))
+    inside = [str(tmp_path / name) for name in ("a.jpg", "b.png", "deeper/c.webp")]
+    assert found == ["x.jpg", *inside, "one.jpg", "two three.png", str(tmp_path / "b.png")]
+
+
+def test_a_file_with_brackets_in_its_name_is_not_a_glob(tmp_path):
+    odd = tmp_path / "cat [1].jpg"
+    odd.touch()
+    assert list(expand([str(odd)], [])) == [str(odd)]
+
+
+def test_json_is_one_array():
+    answers = json.loads("".join(render(ANSWERS, "json")))
+    assert answers[0] == {
+        "path": "a b.jpg",
+        "label": "猫",
+        "probability": 0.75,
+        "top": [{"label": "猫", "probability": 0.75}, {"label": "fox, red", "probability": 0.25}],
+        "rejected": False,
+        "error": None,
+    }
+    assert answers[1]["error"] == "the file has zero bytes"
+    assert json.loads("".join(render([], "json"))) == []
+
+
+def test_jsonl_is_an_object_a_line():
+    lines = "".join(render(ANSWERS, "jsonl")).splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["a b.jpg", "bad.jpg"]
+
+
+def test_csv_is_read_back_by_a_csv_reader():
+    rows = list(csv.DictReader(io.StringIO("".join(render(ANSWERS, "csv")))))
+    assert rows[0] == {"path": "a b.jpg", "label": "猫", "probability": "0.750000", "rejected": "false", "error": ""}
+    assert rows[1]["error"] == "the file has zero bytes"
+
+
+def test_the_table_shows_the_best_and_the_others():
+    text = "".join(render(ANSWERS, "table"))
+    assert "75.0%  猫   (fox, red 25.0%)" in text
+    assert "not usable: the file has zero bytes" in text
+
+
+def test_answers_go_to_a_file_whole(trained, photos, tmp_path, capsys):
+    out = tmp_path / "answers.csv"
+    assert run(["predict", str(trained), str(photos), "--format", "csv", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == ""
+    with open(out, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 36
+    assert sum(row["label"] in row["path"] for row in rows) >= 34
+
+
+def test_paths_come_from_standard_input(trained, photos, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{photos / '猫' / 'photo 03.jpg'}\n"))
+    assert run(["predict", str(trained), "-", "--format", "jsonl", "--top-k", "1"]) == 0
+    (answer,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [score["label"] for score in answer["top"]] == [answer["label"]]
+
+
+def test_an_unknown_option_is_not_taken_for_a_photo(trained, capsys):
+    assert run(["predict", str(trained), "x.jpg", "--topk", "3"]) == 2
+    assert "predict has no option --topk" in capsys.readouterr().err
+
+
+def test_a_model_file_answers_away_from_its_run(trained, photos, tmp_path, capsys):
+    shutil.copy(trained / "best.safetensors", tmp_path / "model.safetensors")
+    photo = str(photos / "red fox" / "photo 05.webp")
+    answers = []
+    for model in (trained, tmp_path / "model.safetensors"):
+        assert run(["predict", str(model), photo, "--format", "json"]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+
+
+def test_prediction_and_evaluation_see_the_same_pixels(trained, capsys):
+    """The accuracy that evaluate counts is the one that predict gives."""
+    from depthwise.data.index import read_index
+
+    test = read_index(trained / "splits.csv").part("test")
+    assert run(["evaluate", str(trained), "--json"]) == 0
+    top1 = json.loads(capsys.readouterr().out)["top1"]
+    assert run(["predict", str(trained), *[str(record.path) for record in test], "--format", "jsonl"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    right = [answer["label"] == record.label for answer, record in zip(answers, test, strict=True)]
+    assert sum(right) / len(right) == pytest.approx(top1)
