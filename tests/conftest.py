@@ -1,12 +1,17 @@
-"""Folders of photos that a network learns in a second, and a run trained on them."""
+"""Pictures for the tests: noise, folders of photos that a network learns in a second, a run trained on them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from depthwise.cli import run
+
+settings.register_profile("depthwise", deadline=None)  # no timed assertions
+settings.load_profile("depthwise")
 
 COLOURS = {"crème brûlée": (220, 180, 60), "猫": (40, 160, 60), "red fox": (200, 40, 40)}
 FLAGS = ("--model", "lenet5", "--batch-size", "4", "--lr", "0.05", "--workers", "2")
@@ -37,3 +42,16 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
     assert run(["train", str(photos), "--out", str(out), *FLAGS, "--epochs", "4"]) == 0
     return out
+
+
+@pytest.fixture
+def save_noise() -> Callable[..., Path]:
+    """Write a picture of noise, made by `seed`, and return its path."""
+
+    def save(path: Path, seed: int, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Path:
+        shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8)).save(path)
+        return path
+
+    return save

@@ -33,11 +33,13 @@ app = App(
 )
 datasets_app = App(
     name="datasets",
-    sort_key=8, help="Public data sets as class folders.\n\nExample: depthwise datasets get fashion-mnist data/fm"
+    sort_key=8,
+    help="Public data sets as class folders.\n\nExample: depthwise datasets get fashion-mnist data/fm",
 )
 app.command(datasets_app)
 
 Workers = Annotated[int | None, Parameter(help="Threads that decode pictures; by default one per processor.")]
+Threads = Annotated[int | None, Parameter(help="Processor cores to compute with; by default PyTorch's choice, all.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: CUDA where there is one.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
@@ -119,6 +121,7 @@ def train(
     overwrite: Overwrite = False,
     allow_changes: Annotated[bool, Parameter(negative="")] = False,
     device: Device = "auto",
+    threads: Threads = None,
     workers: Workers = None,
 ) -> int:
     """Train a network and keep everything in the folder RUN.
@@ -154,6 +157,7 @@ def train(
         overwrite=overwrite,
         allow_changes=allow_changes,
         device=device,
+        threads=threads,
         workers=workers,
         console=terminal,
     )

@@ -27,7 +27,9 @@ def test_make_divisible_by_eight(value: float, expected: int):
     assert make_divisible(value) == expected
 
 
-@pytest.mark.parametrize(("value", "divisor", "expected"), [(5, 4, 8), (6, 4, 8), (9, 4, 12), (33.6, 1, 34), (0.2, 1, 1)])
+@pytest.mark.parametrize(
+    ("value", "divisor", "expected"), [(5, 4, 8), (6, 4, 8), (9, 4, 12), (33.6, 1, 34), (0.2, 1, 1)]
+)
 def test_make_divisible_by_other_numbers(value: float, divisor: int, expected: int):
     assert make_divisible(value, divisor) == expected
 
@@ -41,7 +43,8 @@ def test_a_conv_block_gives_the_numbers_worked_out_on_paper():
         block.norm.weight.fill_(2)
         block.norm.bias.fill_(1)
     x = torch.tensor([[[[1.0, 2, 3], [4, 5, 6], [7, 8, 9]]]])
-    # With a border of zeros the cross sums are 8 13 14 / 21 30 27 / 26 33 32; then (sum - 10) / 2 * 2 + 1, cut to 0...6.
+    # With a border of zeros the cross sums are 8 13 14 / 21 30 27 / 26 33 32. The norm makes them
+    # (sum - 10) / 2 * 2 + 1, and the activation cuts that to 0...6.
     expected = torch.tensor([[[[0.0, 4, 5], [6, 6, 6], [6, 6, 6]]]])
     assert torch.equal(block(x), expected)
 

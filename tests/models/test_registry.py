@@ -10,11 +10,13 @@ from depthwise.models import registry
 from depthwise.models.lenet5 import LeNet5
 from depthwise.models.registry import create_model, list_models, model_info, parse_options, register
 
-ALL = """lenet5
-mobilenet_v1_x0_25 mobilenet_v1_x0_5 mobilenet_v1_x0_75 mobilenet_v1_x1_0
-mobilenet_v2_x0_35 mobilenet_v2_x0_5 mobilenet_v2_x0_75 mobilenet_v2_x1_0 mobilenet_v2_x1_3 mobilenet_v2_x1_4
-mobilenet_v3_large mobilenet_v3_large_x0_75 mobilenet_v3_large_minimal
-mobilenet_v3_small mobilenet_v3_small_x0_75 mobilenet_v3_small_minimal""".split()
+ALL = [
+    "lenet5",
+    *(f"mobilenet_v1_x{width}" for width in ("0_25", "0_5", "0_75", "1_0")),
+    *(f"mobilenet_v2_x{width}" for width in ("0_35", "0_5", "0_75", "1_0", "1_3", "1_4")),
+    *(f"mobilenet_v3_large{suffix}" for suffix in ("", "_x0_75", "_minimal")),
+    *(f"mobilenet_v3_small{suffix}" for suffix in ("", "_x0_75", "_minimal")),
+]
 
 # Name -> (variant in facts.json, parameters, multiply-adds), copied by hand from the shared table of facts.
 FACTS = {

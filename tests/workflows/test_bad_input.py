@@ -74,9 +74,9 @@ def test_train_on_a_manifest_leaves_out_what_broke_since(mixed, tmp_path, capsys
     said = capsys.readouterr()
     assert f"{Path(victim).name}: the file has zero bytes" in said.err
     kept = (tmp_path / "run" / "splits.csv").read_text(encoding="utf-8")
-    assert Path(victim).name not in [Path(line.split(",")[0]).name for line in kept.splitlines() if "red fox" in line] or (
-        victim not in kept
-    )
+    assert Path(victim).name not in [
+        Path(line.split(",")[0]).name for line in kept.splitlines() if "red fox" in line
+    ] or (victim not in kept)
 
 
 def test_evaluate_names_a_broken_test_picture_and_counts_the_others(photos, trained, tmp_path, capsys):

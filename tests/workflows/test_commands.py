@@ -133,9 +133,9 @@ def test_python_names_do_what_the_commands_do(photos, tmp_path):
     prediction = dw.load(tmp_path / "run").predict(photos / "red fox" / "photo 00.jpg", top_k=2)
     assert len(prediction.top) == 2
     assert prediction.top[0].label == prediction.label
-    assert sum(score.probability for score in dw.load(tmp_path / "run").predict(photos / "猫" / "photo 01.png").top) == (
-        pytest.approx(1)
-    )
+    assert sum(
+        score.probability for score in dw.load(tmp_path / "run").predict(photos / "猫" / "photo 01.png").top
+    ) == (pytest.approx(1))
 
 
 def test_models_and_summary_print_json(capsys):

@@ -163,7 +163,18 @@ def test_the_process_ends_with_the_signals_status_and_says_how_to_go_on(signum, 
 
 def test_a_killed_process_loses_at_most_the_epoch_under_way(photos, unbroken, tmp_path):
     out = tmp_path / "run"
-    flags = ["--model", "mobilenet_v2", "--set", "width=0.35", "--batch-size", "8", "--lr", "0.05", "--image-size", "16"]
+    flags = [
+        "--model",
+        "mobilenet_v2",
+        "--set",
+        "width=0.35",
+        "--batch-size",
+        "8",
+        "--lr",
+        "0.05",
+        "--image-size",
+        "16",
+    ]
     command = [sys.executable, "-m", "depthwise", "train", str(photos), "--out", str(out), *flags, "--epochs", "3"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     while not (out / "last.safetensors").exists() and process.poll() is None:

@@ -20,7 +20,9 @@ def test_expand_keeps_the_order_of_what_was_typed(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "c.webp").touch()
-    found = list(expand(["x.jpg", str(tmp_path), "-", str(tmp_path / "*.png")], ["one.jpg\n", "\n", "two three.png\r\n"]))
+    found = list(
+        expand(["x.jpg", str(tmp_path), "-", str(tmp_path / "*.png")], ["one.jpg\n", "\n", "two three.png\r\n"])
+    )
     inside = [str(tmp_path / name) for name in ("a.jpg", "b.png", "deeper/c.webp")]
     assert found == ["x.jpg", *inside, "one.jpg", "two three.png", str(tmp_path / "b.png")]
 

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,17 +87,17 @@ def _room(shape: tuple[int, ...], folder: Path) -> Iterator[NDArray[np.uint8]]:
     if num_bytes <= MAX_IN_MEMORY:
         yield np.empty(shape, np.uint8)
         return
-    try:
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed below)
-        if hasattr(os, "posix_fallocate"):  # else a full disk would show as a crash while writing to the map
-            os.posix_fallocate(file.fileno(), 0, num_bytes)
-        else:
-            file.truncate(num_bytes)
-    except OSError as error:
-        raise UserError(
-            f"no room for {num_bytes / 2**30:.1f} GiB of decoded pictures in {folder}: {error.strerror}"
-        ) from error
-    with file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+            if hasattr(os, "posix_fallocate"):  # else a full disk would show as a crash while writing to the map
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+            else:
+                file.truncate(num_bytes)
+        except OSError as error:
+            raise UserError(
+                f"no room for {num_bytes / 2**30:.1f} GiB of decoded pictures in {folder}: {error.strerror}"
+            ) from error
         images = np.memmap(file, np.uint8, "r+", shape=shape)
         yield images
         del images

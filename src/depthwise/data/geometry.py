@@ -1,7 +1,7 @@
 """The one way from a picture of any size to the network's input: stored in the model file, used by every reader."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,8 @@ class Geometry:
             raise ValueError(f"image_size={self.image_size}, channels={self.channels}: need >= 1, and 1 or 3")
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
             raise ValueError(f"mean={self.mean}, std={self.std}: need {self.channels} values each, std above 0")
+        if self.fit not in get_args(Fit):
+            raise ValueError(f"fit={self.fit!r}: need one of {', '.join(get_args(Fit))}")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `from_json` is the way back."""

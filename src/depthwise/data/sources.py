@@ -108,6 +108,8 @@ def download(source: IdxSource, folder: Path, console: Quiet) -> None:
                     digest.update(chunk)
                     file.write(chunk)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it is the reply, too
             raise UserError(
                 f"cannot fetch {source.address}{name}: {getattr(error, 'reason', error)}\n"
                 f"On Debian or Ubuntu: sudo apt install {source.debian_package}. Or fetch these files elsewhere and "

@@ -1,14 +1,19 @@
 """Results as plain text tables."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from depthwise.metrics import recall_precision
-from depthwise.models.registry import ModelSpec
-from depthwise.models.summary import LayerRow
-from depthwise.workflows.evaluation import Evaluation
-from depthwise.workflows.splitting import SplitResult
+
+if TYPE_CHECKING:  # some of these import torch, which `split` does without
+    from depthwise.models.registry import ModelSpec
+    from depthwise.models.summary import LayerRow
+    from depthwise.workflows.evaluation import Evaluation
+    from depthwise.workflows.splitting import SplitResult
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

@@ -11,7 +11,8 @@ from depthwise.data.index import read_index
 from depthwise.errors import UserError
 
 MARK = "made-by-depthwise-demo"
-TRAIN_FLAGS = ("--model", "mobilenet_v1_x0_25", "--epochs", "30", "--batch-size", "32")
+# One thread: so small a network gains little from more, and shares a busy machine badly (docs/measurements.md).
+TRAIN_FLAGS = ("--model", "mobilenet_v1_x0_25", "--epochs", "30", "--batch-size", "32", "--threads", "1")
 
 
 class Step(NamedTuple):

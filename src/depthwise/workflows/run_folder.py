@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from depthwise import files
 from depthwise.errors import UserError
 
@@ -58,6 +56,8 @@ class RunFolder:
 
     def write_config(self, values: dict[str, Any]) -> None:
         """Write config.toml."""
+        import tomli_w
+
         files.write_whole(self.path / "config.toml", tomli_w.dumps(values).encode())
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:

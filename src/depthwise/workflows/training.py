@@ -20,7 +20,7 @@ from depthwise.models.registry import ModelSpec, create_model, model_info, parse
 from depthwise.training.loop import run
 from depthwise.training.optim import build_optimizer
 from depthwise.training.state import TrainState
-from depthwise.workflows.devices import choose_device
+from depthwise.workflows.devices import choose_device, set_threads
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.training_data import (
     TrainingPictures,
@@ -62,6 +62,7 @@ def train(
     overwrite: bool = False,
     allow_changes: bool = False,
     device: str = "auto",
+    threads: int | None = None,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> TrainResult:
@@ -76,6 +77,8 @@ def train(
     folder = RunFolder(Path(out) if out else Path("runs") / f"{Path(data).resolve().stem}-{config.model}")
     workers = default_workers() if workers is None else workers
     place = torch.device(choose_device(device))
+    if threads is not None:
+        set_threads(threads)
     start = _reopen(folder, config, allow_changes) if resume == "auto" and folder.last.exists() else None
     if start and start.position["epoch"] >= config.epochs:
         console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")

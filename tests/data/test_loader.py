@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthwise.data.cache import Dataset
+from depthwise.data.index import Record
+from depthwise.data.loader import ordered_batches, training_batches
+
+
+def dataset(number: int) -> Dataset:
+    """Pictures of noise, each one's label its number."""
+    images = np.random.default_rng(0).integers(0, 256, (number, 8, 8, 3), np.uint8)
+    ids = np.random.default_rng(1).integers(0, 2**63, number).astype(np.uint64)
+    return Dataset(images, np.arange(number), ids, tuple(Record(Path(f"{i}.png"), str(i)) for i in range(number)))
+
+
+def batches(data: Dataset, **changes):
+    arguments = {"seed": 5, "epoch": 2, "start": 0, "batch_size": 8, "crop": 0.2, "flip": True, "workers": 0}
+    return list(training_batches(data, **{**arguments, **changes}))
+
+
+def labels(found) -> list[int]:
+    return [label for batch in found for label in batch.labels.tolist()]
+
+
+def equal(one, other) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@given(st.integers(0, 60), st.integers(1, 20), st.integers(0, 99))
+def test_an_epoch_shows_every_sample_once(number, batch_size, epoch):
+    found = batches(dataset(number), batch_size=batch_size, epoch=epoch)
+    assert sorted(labels(found)) == list(range(number))
+    assert all(len(batch.images) == len(batch.labels) <= batch_size for batch in found)
+
+
+def test_the_last_two_batches_share_the_remainder():
+    assert [len(batch.labels) for batch in batches(dataset(25))] == [8, 8, 5, 4]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_the_number_of_workers_changes_nothing(workers):
+    data = dataset(50)
+    assert equal(batches(data, workers=workers), batches(data))
+
+
+@pytest.mark.parametrize("start", range(8))
+@pytest.mark.parametrize("workers", [0, 2])
+def test_going_on_from_a_batch_shows_what_would_have_come(start, workers):
+    data = dataset(50)  # 7 batches
+    assert equal(batches(data, start=start, workers=workers), batches(data)[start:])
+
+
+def test_unchanged_pictures_keep_their_labels():
+    data = dataset(30)
+    for batch in batches(data, crop=0, flip=False):
+        assert np.array_equal(batch.images, data.images[batch.labels])
+
+
+def test_a_flip_mirrors_some_pictures_and_only_those():
+    data = dataset(60)
+    kinds = set()
+    for batch in batches(data, crop=0):
+        for image, label in zip(batch.images, batch.labels, strict=True):
+            is_same = np.array_equal(image, data.images[label])
+            assert is_same or np.array_equal(image, data.images[label][:, ::-1])
+            kinds.add(is_same)
+    assert kinds == {True, False}
+
+
+def test_a_crop_without_flip_only_shifts():
+    data = dataset(60)
+    changed = 0
+    for batch in batches(data, crop=0.13, flip=False):  # one pixel
+        for image, label in zip(batch.images, batch.labels, strict=True):
+            padded = np.pad(data.images[label], ((1, 1), (1, 1), (0, 0)), mode="edge")
+            windows = [padded[y : y + 8, x : x + 8] for y in range(3) for x in range(3)]
+            assert any(np.array_equal(image, window) for window in windows)
+            changed += not np.array_equal(image, data.images[label])
+    assert changed > 30
+
+
+@pytest.mark.parametrize("change", [{"seed": 6}, {"epoch": 3}])
+def test_another_seed_or_epoch_is_another_order(change):
+    data = dataset(50)
+    assert labels(batches(data, **change)) != labels(batches(data))
+
+
+def test_where_a_sample_lies_in_the_data_set_changes_nothing():
+    data = dataset(50)
+    moved = np.random.default_rng(2).permutation(50)
+    records = tuple(data.records[i] for i in moved)
+    assert equal(batches(Dataset(data.images[moved], data.labels[moved], data.ids[moved], records)), batches(data))
+
+
+def test_training_leaves_the_data_set_as_it_was():
+    data = dataset(20)
+    before = data.images.copy()
+    batches(data)
+    assert np.array_equal(data.images, before)
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(0, []), (8, [8]), (20, [8, 8, 4]), (17, [8, 8, 1])])
+def test_ordered_batches_show_all_in_order_and_unchanged(number, sizes):
+    data = dataset(number)
+    found = list(ordered_batches(data, 8))
+    assert [len(batch.labels) for batch in found] == sizes
+    assert labels(found) == list(range(number))
+    assert all(np.array_equal(batch.images, data.images[batch.labels]) for batch in found)

@@ -1,0 +1,172 @@
+from collections import Counter, defaultdict
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthwise.data.split import SPLITS, check_fractions, stratified_split
+from depthwise.errors import UserError
+
+SEEDS = st.integers(0, 2**32 - 1)
+FRACTIONS = st.sampled_from([0.05, 0.1, 0.15, 0.2, 0.33, 0.45])
+
+
+def content(number: int) -> str:
+    return sha256(str(number).encode()).hexdigest()[:32]
+
+
+def singles(sizes: dict[str, int]) -> tuple[list[str], list[str]]:
+    """Hashes and classes of pictures that are all different."""
+    labels = [name for name, size in sizes.items() for _ in range(size)]
+    return [content(number) for number in range(len(labels))], labels
+
+
+@st.composite
+def pictures_with_copies(draw: st.DrawFn) -> list[tuple[str, str]]:
+    """(hash, class) of 1 to 3 classes, 3 to 30 different pictures each, every one up to four times."""
+    copies = draw(st.lists(st.lists(st.integers(1, 4), min_size=3, max_size=30), min_size=1, max_size=3))
+    return [
+        (content(1000 * number + index), f"class {number}")
+        for number, counts in enumerate(copies)
+        for index, count in enumerate(counts)
+        for _ in range(count)
+    ]
+
+
+def split(pictures: list[tuple[str, str]], seed: int = 0, valid: float = 0.15, test: float = 0.15) -> list[str]:
+    hashes, classes = zip(*pictures, strict=True)
+    return stratified_split(hashes, classes, valid=valid, test=test, seed=seed)
+
+
+@given(pictures_with_copies(), SEEDS, FRACTIONS, FRACTIONS)
+def test_every_picture_is_placed_once_and_its_copies_with_it(pictures, seed, valid, test):
+    places = split(pictures, seed, valid, test)
+    sides = defaultdict(set)
+    for (hash_, _), place in zip(pictures, places, strict=True):
+        assert place in SPLITS
+        sides[hash_].add(place)
+    assert all(len(side) == 1 for side in sides.values())
+
+
+@given(pictures_with_copies(), SEEDS, FRACTIONS, FRACTIONS)
+def test_every_split_gets_something_of_every_class(pictures, seed, valid, test):
+    places = split(pictures, seed, valid, test)
+    present = {(label, place) for (_, label), place in zip(pictures, places, strict=True)}
+    assert present == {(label, place) for _, label in pictures for place in SPLITS}
+
+
+@given(st.lists(st.integers(3, 60), min_size=1, max_size=4), SEEDS, FRACTIONS, FRACTIONS)
+def test_every_split_has_each_class_s_share(sizes, seed, valid, test):
+    hashes, classes = singles({str(index): size for index, size in enumerate(sizes)})
+    places = stratified_split(hashes, classes, valid=valid, test=test, seed=seed)
+    counts = Counter(zip(classes, places, strict=True))
+    for index, size in enumerate(sizes):
+        num_test, num_valid = max(1, round(test * size)), max(1, round(valid * size))
+        if num_test + num_valid < size:
+            assert (counts[str(index), "test"], counts[str(index), "valid"]) == (num_test, num_valid)
+
+
+@given(pictures_with_copies(), SEEDS, st.randoms())
+def test_a_place_does_not_depend_on_file_names_and_their_order(pictures, seed, random):
+    before = {hash_: place for (hash_, _), place in zip(pictures, split(pictures, seed), strict=True)}
+    moved = list(pictures)
+    random.shuffle(moved)
+    assert {hash_: place for (hash_, _), place in zip(moved, split(moved, seed), strict=True)} == before
+
+
+@given(st.integers(3, 60), SEEDS)
+def test_one_picture_more_moves_three_others_at_most(size, seed):
+    hashes, classes = singles({"a": size + 1})
+    before = stratified_split(hashes[:-1], classes[:-1], valid=0.2, test=0.2, seed=seed)
+    after = stratified_split(hashes, classes, valid=0.2, test=0.2, seed=seed)
+    assert sum(x != y for x, y in zip(before, after, strict=False)) <= 3
+
+
+def test_another_class_moves_nothing():
+    hashes, classes = singles({"b": 40, "a": 40})
+    alone = stratified_split(hashes[:40], classes[:40], valid=0.2, test=0.2, seed=3)
+    assert stratified_split(hashes, classes, valid=0.2, test=0.2, seed=3)[:40] == alone
+
+
+def test_the_split_of_a_seed_stays_what_it_was():
+    hashes, classes = singles({"a": 10})
+    places = stratified_split(hashes, classes, valid=0.2, test=0.1, seed=0)
+    assert [index for index, place in enumerate(places) if place == "test"] == [9]  # recorded
+    assert [index for index, place in enumerate(places) if place == "valid"] == [2, 5]
+
+
+def test_another_seed_deals_differently():
+    hashes, classes = singles({"a": 100})
+    first, second = (stratified_split(hashes, classes, valid=0.3, test=0.3, seed=seed) for seed in (0, 1))
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("valid", "test", "expected"),
+    [
+        (0.15, 0.15, {"train": 14, "valid": 3, "test": 3}),
+        (0.15, 0, {"train": 17, "valid": 3}),
+        (0, 0.15, {"train": 17, "test": 3}),
+        (0, 0, {"train": 20}),
+        (0.01, 0.01, {"train": 18, "valid": 1, "test": 1}),
+        (0.5, 0.49, {"train": 1, "valid": 9, "test": 10}),
+    ],
+)
+def test_shares_of_twenty_pictures_by_hand(valid, test, expected):
+    hashes, classes = singles({"a": 20})
+    assert Counter(stratified_split(hashes, classes, valid=valid, test=test, seed=0)) == expected
+
+
+def test_copies_count_as_pictures_of_the_share():
+    pictures = [(content(number), "a") for number in range(10) for _ in range(10)]
+    assert Counter(split(pictures, valid=0.2, test=0.3)) == {"train": 50, "valid": 20, "test": 30}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_picture_in_two_classes_lies_on_one_side(seed):
+    hashes, classes = singles({"a": 20, "b": 20})
+    hashes[20] = hashes[0]
+    places = stratified_split(hashes, classes, valid=0.3, test=0.3, seed=seed)
+    assert places[20] == places[0]
+
+
+def test_classes_with_too_few_pictures_are_named_with_their_numbers():
+    hashes, classes = singles({"plenty": 9, "few": 2, "one": 1})
+    with pytest.raises(UserError) as caught:
+        stratified_split(hashes, classes, valid=0.15, test=0.15, seed=0)
+    assert "fewer than 3 different pictures" in str(caught.value)
+    assert "'few' (2), 'one' (1)" in str(caught.value)
+    assert "'plenty'" not in str(caught.value)
+    assert "--valid 0 or --test 0" in str(caught.value)
+
+
+def test_copies_do_not_make_enough_pictures():
+    with pytest.raises(UserError, match=r"'a' \(2\)"):
+        split([(content(0), "a")] * 5 + [(content(1), "a")])
+
+
+def test_a_class_of_nothing_but_another_s_pictures_is_too_small():
+    pictures = [(content(number), "a") for number in range(5)]
+    with pytest.raises(UserError, match=r"'b' \(0\)"):
+        split([*pictures, *[(hash_, "b") for hash_, _ in pictures]])
+
+
+@pytest.mark.parametrize(("valid", "test", "size"), [(0.1, 0.1, 3), (0.1, 0, 2), (0, 0.1, 2), (0, 0, 1)])
+def test_as_many_pictures_as_splits_are_enough(valid, test, size):
+    hashes, classes = singles({"a": size})
+    places = stratified_split(hashes, classes, valid=valid, test=test, seed=0)
+    assert len(set(places)) == len(places) == size
+
+
+@pytest.mark.parametrize(
+    ("valid", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.1, -0.1), (1, 0), (0, 1), (15, 15), (float("nan"), 0.1)]
+)
+def test_shares_that_leave_nothing_to_train_on_are_refused(valid, test):
+    with pytest.raises(UserError, match=f"--valid {valid:g} and --test {test:g} must be fractions .* sum below 1"):
+        check_fractions(valid, test)
+
+
+@pytest.mark.parametrize(("valid", "test"), [(0, 0), (0.99, 0), (0.5, 0.49)])
+def test_shares_that_leave_something_are_taken(valid, test):
+    check_fractions(valid, test)

@@ -1,0 +1,65 @@
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from depthwise.config import SplitConfig, TrainConfig, default_workers
+from depthwise.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"epochs": 0}, "--epochs 0 is out of range: from 1 to 1e+06"),
+        ({"batch_size": 1}, "--batch-size 1 is out of range: from 2 to 65536"),
+        ({"lr": 0.0}, "--lr 0 is out of range: from 1e-12 to 1000"),
+        ({"lr": -0.1}, "--lr -0.1 is out of range"),
+        ({"lr": float("nan")}, "--lr nan is out of range"),
+        ({"lr": float("inf")}, "--lr inf is out of range"),
+        ({"warmup": 1.0}, "--warmup 1 is out of range: from 0 to 0.9"),
+        ({"momentum": 1.0}, "--momentum 1 is out of range: from 0 to 0.9999"),
+        ({"weight_decay": -1e-4}, "--weight-decay -0.0001 is out of range: from 0 to 1"),
+        ({"label_smoothing": 1.0}, "--label-smoothing 1 is out of range: from 0 to 0.9"),
+        ({"crop": 0.6}, "--crop 0.6 is out of range: from 0 to 0.5"),
+        ({"image_size": 7}, "--image-size 7 is out of range: from 8 to 4096"),
+        ({"seed": -1}, "--seed -1 is out of range: from 0 to"),
+        ({"seed": 2**32}, "--seed 4.29497e+09 is out of range"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_flag_and_bounds(setting: dict[str, Any], message: str):
+    with pytest.raises(UserError) as got:
+        TrainConfig(**setting)
+    assert message in str(got.value)
+
+
+def test_values_at_the_bounds_are_taken():
+    TrainConfig(epochs=1, batch_size=2, lr=1e-12, warmup=0, momentum=0, weight_decay=0, label_smoothing=0, crop=0)
+    TrainConfig(lr=1000, warmup=0.9, weight_decay=1, label_smoothing=0.9, crop=0.5, image_size=8, seed=2**32 - 1)
+
+
+@pytest.mark.parametrize("config", [TrainConfig(), SplitConfig()])
+def test_a_configuration_cannot_be_changed_and_takes_names_only(config: Any):
+    with pytest.raises(FrozenInstanceError):
+        config.seed = 1
+    with pytest.raises(TypeError):
+        type(config)(1)
+
+
+def test_plain_values_leave_out_what_is_open_and_lead_back():
+    config = TrainConfig(set=("width=0.6", "round_to=4"), lr=0.05, channels=1)
+    values = config.to_json()
+    assert values["set"] == ["width=0.6", "round_to=4"]
+    assert (values["lr"], values["channels"]) == (0.05, 1)
+    assert "image_size" not in values
+    assert {field.name for field in fields(config)} - set(values) == {"image_size"}
+    assert TrainConfig(**(values | {"set": tuple(values["set"])})) == config
+
+
+def test_workers_are_the_processors_eight_at_most(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(3)), raising=False)
+    assert default_workers() == 3
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    assert default_workers() == 8
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert default_workers() == 1

@@ -1,0 +1,245 @@
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from depthwise import artifact
+from depthwise.artifact import Card
+from depthwise.config import TrainConfig
+from depthwise.data.cache import Dataset
+from depthwise.data.geometry import Geometry
+from depthwise.data.order import mix
+from depthwise.errors import UserError
+from depthwise.models.normalise import Normalise
+from depthwise.models.registry import create_model
+from depthwise.training.loop import EpochReport, StepReport, compute_logits, run
+from depthwise.training.optim import build_optimizer
+from depthwise.training.schedule import cosine
+from depthwise.training.state import TrainState
+
+CPU = torch.device("cpu")
+NORMALISE = Normalise((0.5,) * 3, (0.25,) * 3)
+CONFIG = TrainConfig(epochs=2, batch_size=8, lr=0.05, seed=7)
+NUM_TRAIN = 27  # batches of 8, 8, 6 and 5: four steps an epoch
+
+
+def make_data(num_images: int, seed: int, side: int = 16) -> Dataset:
+    """Make noisy pictures whose class is the brightest of three channels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num_images) % 3
+    images = rng.integers(0, 120, (num_images, side, side, 3))
+    images[np.arange(num_images), :, :, labels] += 100
+    return Dataset(images.astype(np.uint8), labels.astype(np.int64), mix(np.arange(num_images), seed), ())
+
+
+TRAIN, VALID = make_data(NUM_TRAIN, 1), make_data(9, 2)
+
+
+def build(config: TrainConfig = CONFIG, drop_rate: float = 0.2) -> TrainState:
+    torch.manual_seed(config.seed)
+    model = create_model("mobilenet_v2_x0_35", 3, small_input=True, drop_rate=drop_rate)
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(model, momentum=config.momentum, weight_decay=config.weight_decay)
+    return TrainState(model, optimizer)
+
+
+def reports(state: TrainState, config: TrainConfig = CONFIG, *, workers: int = 0, train: Dataset = TRAIN) -> Any:
+    return run(state, train, VALID, config, normalise=NORMALISE, device=CPU, workers=workers)
+
+
+def finished(config: TrainConfig = CONFIG, **options: Any) -> TrainState:
+    state = build(config)
+    for _ in reports(state, config, **options):
+        pass
+    return state
+
+
+def assert_same(first: TrainState, second: TrainState) -> None:
+    assert first.position() == second.position()
+    one, other = first.tensors(), second.tensors()
+    assert set(one) == set(other)
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@pytest.fixture(scope="module")
+def unbroken() -> TrainState:
+    return finished()
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_ran_before_and_however_many_workers(unbroken: TrainState):
+    torch.rand(5)
+    assert_same(finished(workers=2), unbroken)
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"augment": "none"}, {"flip": False}, {"label_smoothing": 0.0}])
+def test_every_setting_reaches_the_weights(unbroken: TrainState, change: dict[str, Any]):
+    config = replace(CONFIG, epochs=1, **change)
+    usual = replace(CONFIG, epochs=1)
+    states = []
+    for one in (usual, config):
+        state = build()  # the same start for both
+        list(reports(state, one))
+        states.append(state.model.classifier.weight)
+    assert not torch.equal(*states)
+
+
+def saved_and_restored(state: TrainState, folder: Path) -> TrainState:
+    """Pass the state through a file, as a run folder does."""
+    card = Card("checkpoint", "mobilenet_v2_x0_35", {}, True, ("r", "g", "b"), Geometry(16, 1))
+    path = folder / "last.safetensors"
+    artifact.write(path, replace(card, training={"position": state.position()}), state.tensors())
+    card, tensors = artifact.read(path)
+    other = build(replace(CONFIG, seed=99))
+    other.restore(tensors, card.training["position"])
+    return other
+
+
+# 4 steps, report of epoch 1, 4 steps, report of epoch 2: stopped in an epoch, after its last step, after its report.
+@pytest.mark.parametrize(("num_reports", "workers"), [(1, 2), (3, 0), (4, 2), (5, 0), (7, 2), (9, 0), (10, 0)])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    unbroken: TrainState, tmp_path: Path, num_reports: int, workers: int
+):
+    state = build()
+    stopped = reports(state, workers=workers)
+    for _ in islice(stopped, num_reports):
+        pass
+    other = saved_and_restored(state, tmp_path)
+    stopped.close()
+    torch.rand(3)
+    for _ in reports(other, workers=2 - workers):
+        pass
+    assert_same(other, unbroken)
+
+
+def test_dropout_is_drawn_anew_in_every_step():
+    class Recorder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropout, self.last, self.masks = nn.Dropout(0.5), nn.Linear(3, 3), []
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                self.masks.append(self.dropout(torch.ones(64)).tolist())
+            return self.last(x.mean((2, 3)))
+
+    def masks() -> Any:
+        model = Recorder()
+        list(reports(TrainState(model, build_optimizer(model, momentum=0.9, weight_decay=0.0))))
+        return model.masks
+
+    first = masks()
+    assert len(first) == 8 and len({tuple(mask) for mask in first}) == 8
+    assert masks() == first
+
+
+def test_reports_tell_every_step_and_every_epoch():
+    state = build()
+    got = list(reports(state))
+    assert [type(report) for report in got] == 2 * [*4 * [StepReport], EpochReport]
+    steps = [report for report in got if isinstance(report, StepReport)]
+    assert [report.step for report in steps] == list(range(1, 9))
+    first, second = (report for report in got if isinstance(report, EpochReport))
+    assert (first.num_images, second.num_images) == (NUM_TRAIN, NUM_TRAIN)
+    assert state.history == [first.row, second.row]
+    row = second.row
+    assert (row["epoch"], row["step"], row["num_train_images"], row["num_valid_images"]) == (2, 8, NUM_TRAIN, 9)
+    assert row["lr"] == cosine(7, 8, lr=CONFIG.lr, warmup=CONFIG.warmup)
+    weighted = sum(report.loss * size for report, size in zip(steps[4:], (8, 8, 6, 5), strict=True))
+    assert row["train_loss"] == pytest.approx(weighted / NUM_TRAIN)
+    assert first.is_best
+    assert list(row) == [
+        *("epoch", "step", "lr", "train_loss", "valid_loss", "valid_top1", "valid_top5"),
+        *("num_train_images", "num_valid_images"),
+    ]
+
+
+def test_validation_uses_the_running_statistics_and_changes_nothing():
+    state = build()
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    logits = compute_logits(state.model, VALID, NORMALISE, CPU)
+    assert (logits.shape, logits.dtype) == ((9, 3), np.float32)
+    alone = Dataset(VALID.images[4:5], VALID.labels[4:5], VALID.ids[4:5], ())
+    assert compute_logits(state.model, alone, NORMALISE, CPU)[0] == pytest.approx(logits[4], abs=1e-6)
+    assert all(torch.equal(before[name], tensor) for name, tensor in state.tensors().items())
+
+
+class Mean(nn.Module):
+    """A network whose logits are three numbers per picture times a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) @ self.weight
+
+
+def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_with_the_lowest_loss(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Scripted validation: right in 6 of 9, 9 of 9 twice (the second surer, the third less sure), then 6 of 9, surer.
+    scripts = iter([(6, 1.0), (9, 1.0), (9, 3.0), (9, 2.0), (6, 9.0)])
+
+    def script(model: nn.Module, dataset: Dataset, normalise: nn.Module, device: torch.device) -> Any:
+        num_right, size = next(scripts)
+        answers = np.where(np.arange(9) < num_right, dataset.labels, (dataset.labels + 1) % 3)
+        return np.eye(3, dtype=np.float32)[answers] * np.float32(size)
+
+    monkeypatch.setattr("depthwise.training.loop.compute_logits", script)
+    model = Mean()
+    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    got = [r.is_best for r in reports(state, replace(CONFIG, epochs=5)) if isinstance(r, EpochReport)]
+    assert got == [True, True, True, False, False]
+    assert (state.best_epoch, state.best_top1) == (3, 1.0)
+
+
+def test_the_training_loss_is_the_smoothed_cross_entropy_before_the_step():
+    model = Mean()
+    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    config = replace(CONFIG, batch_size=27, augment="none", label_smoothing=0.3)
+    report = next(reports(state, config))
+    logits = NORMALISE(torch.from_numpy(TRAIN.images)).mean((2, 3))
+    targets = 0.7 * nn.functional.one_hot(torch.from_numpy(TRAIN.labels), 3) + 0.1
+    assert report.loss == pytest.approx(-(targets * logits.log_softmax(1)).sum(1).mean().item(), rel=1e-5)
+
+
+def test_a_separable_problem_is_learnt():
+    config = replace(CONFIG, epochs=8, label_smoothing=0.0, lr=0.1)
+    state = finished(config)
+    losses = [row["train_loss"] for row in state.history]
+    assert losses[-1] < 0.5 * losses[0]
+    assert state.best_top1 == 1.0
+
+
+def test_a_finished_run_has_nothing_left_to_do(unbroken: TrainState):
+    assert list(reports(unbroken)) == []
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_learning_rate():
+    config = replace(CONFIG, lr=900.0, warmup=0.0)
+    model = Mean()
+    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    with torch.no_grad():
+        model.weight[0, 0] = float("nan")
+    with pytest.raises(UserError, match=r"the training loss became nan at step 1 \(epoch 1\)") as got:
+        list(reports(state, config))
+    assert "Try a lower --lr (it is 900)" in str(got.value)
+    assert state.step == 0
+
+
+def test_weights_that_the_last_step_broke_are_not_taken_for_perfect():
+    model = Mean()
+    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    steps = reports(state, replace(CONFIG, epochs=1))
+    for _ in islice(steps, 4):
+        pass
+    with torch.no_grad():
+        model.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"the validation loss became nan at step 4 \(epoch 1\).* --lr \(it is 0.05\)"):
+        next(steps)
+    assert state.best_epoch == 0 and state.history == []
