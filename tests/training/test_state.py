@@ -11,7 +11,9 @@ from depthwise.training.state import TrainState
 def build(seed: int, momentum: float = 0.9) -> TrainState:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
-    return TrainState(model.to(memory_format=torch.channels_last), build_optimizer(model, momentum=momentum, weight_decay=0.1))
+    return TrainState(
+        model.to(memory_format=torch.channels_last), build_optimizer(model, momentum=momentum, weight_decay=0.1)
+    )
 
 
 def step(state: TrainState, seed: int) -> None:

@@ -11,6 +11,10 @@ from rich.text import Text
 from depthwise.console import Quiet, T
 
 
+PATIENCE_S = 1.0
+"""Work that takes less gets no bar."""
+
+
 class Rate(ProgressColumn):
     """Items per second."""
 
@@ -41,13 +45,18 @@ class Terminal(Quiet):
         if not self.console.is_terminal:
             yield from items
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-        started = time.monotonic()
         is_shared = sys.stdout.isatty()  # then lines that are printed meanwhile must go above the bar
-        with Progress(*columns, console=self.console, transient=True, redirect_stdout=is_shared) as progress:
-            task = progress.add_task(label, total=total or None, visible=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+        progress = Progress(*columns, console=self.console, transient=True, redirect_stdout=is_shared)
+        task = progress.add_task(label, total=total or None)
+        started, is_shown = time.monotonic(), False
+        try:
             for item in items:
                 yield item
-                if time.monotonic() - started > 1:
-                    progress.update(task, visible=True)
                 progress.advance(task)
+                if not is_shown and time.monotonic() - started > PATIENCE_S:
+                    progress.start()
+                    is_shown = True
+        finally:
+            if is_shown:
+                progress.stop()

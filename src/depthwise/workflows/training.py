@@ -1,5 +1,6 @@
 """`depthwise train`: from pictures to a run folder."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +80,8 @@ def train(
     place = torch.device(choose_device(device))
     if threads is not None:
         set_threads(threads)
-    start = _reopen(folder, config, allow_changes) if resume == "auto" and folder.last.exists() else None
+    source = os.path.abspath(data)
+    start = _reopen(folder, config, source, allow_changes) if resume == "auto" and folder.last.exists() else None
     if start and start.position["epoch"] >= config.epochs:
         console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")
         return _result(folder, start.position, ())
@@ -95,7 +97,7 @@ def train(
             _check_unchanged(start, pictures, folder, allow_changes)
         else:
             geometry = measure_colours(geometry, pictures.training)
-            card = _new_card(spec, config, options, pictures, geometry)
+            card = _new_card(spec, config, options, pictures, geometry, source)
             start = _Start(card, {}, {})
             folder.open_new()
             write_manifest(folder.splits, pictures.records)
@@ -122,12 +124,13 @@ class _Start:
     tensors: dict[str, torch.Tensor]
 
 
-def _reopen(folder: RunFolder, config: TrainConfig, allow_changes: bool) -> _Start:
+def _reopen(folder: RunFolder, config: TrainConfig, source: str, allow_changes: bool) -> _Start:
     """Read the checkpoint. Raises UserError when the configuration differs in more than the number of epochs."""
     card, tensors = artifact.read(folder.last)
     if card.kind != "checkpoint":
         raise UserError(f"{folder.last}: not a checkpoint; start again with --overwrite")
-    old, new = card.training["config"], config.to_json()
+    old = card.training["config"] | {"DATA": card.training["source"]}
+    new = config.to_json() | {"DATA": source}
     changed = sorted(name for name in {*old, *new} - {"epochs"} if old.get(name) != new.get(name))
     listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
     if BUILT_IN & set(changed):
@@ -153,13 +156,18 @@ def _check_unchanged(start: _Start, pictures: TrainingPictures, folder: RunFolde
 
 
 def _new_card(
-    spec: ModelSpec, config: TrainConfig, options: dict[str, Any], pictures: TrainingPictures, geometry: Geometry
+    spec: ModelSpec,
+    config: TrainConfig,
+    options: dict[str, Any],
+    pictures: TrainingPictures,
+    geometry: Geometry,
+    source: str,
 ) -> Card:
     options = dict(options)
     small_input = options.pop("small_input", geometry.image_size <= SMALL)
     if "bn_momentum" in spec.allowed_options and "bn_momentum" not in options:
         options["bn_momentum"] = _running_share(spec, len(pictures.training) / config.batch_size)
-    training = {"config": config.to_json(), "pictures": pictures.digest}
+    training = {"config": config.to_json(), "pictures": pictures.digest, "source": source}
     return Card("checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper)
 
 

@@ -74,6 +74,8 @@ def split_index(
 ) -> tuple[Index, list[Skipped]]:
     """Return the index with a split for every record, and what could not be used."""
     split = split or SplitConfig(seed=config.seed)
+    if split.valid <= 0:
+        raise UserError(f"--valid {split.valid:g}: training needs validation pictures, to choose the best epoch by")
     if not index.is_split:
         console.say(
             f"No split in {index.source}: dealing out {split.valid:.0%} for validation, {split.test:.0%} for the test."

@@ -1,0 +1,155 @@
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from depthwise.artifact import Card
+from depthwise.data.geometry import Geometry
+from depthwise.deploy.predict import BATCH, Classifier, Prediction, Score
+from depthwise.errors import UnusablePicture, UserError
+
+CLASSES = ("ant", "bee", "猫")
+
+
+class FakeEngine:
+    """Scores by the grey value v of the first pixel: logits ln(v + 1), 0 and ln 2."""
+
+    card = Card("model", "none", {}, False, CLASSES, Geometry(8, 1))
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, ...]] = []
+
+    def logits(self, images: Any) -> Any:
+        assert images.dtype == np.uint8
+        self.batches.append(images.shape)
+        first = np.log(images[:, 0, 0, 0] + np.float32(1))
+        return np.stack([first, 0 * first, 0 * first + math.log(2)], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+def paint(path: Path, grey: int, size: int = 8) -> Path:
+    Image.new("L", (size, size), grey).save(path)
+    return path
+
+
+def paint_all(folder: Path, greys: Sequence[int]) -> list[Path]:
+    return [paint(folder / f"{index:03}.png", grey) for index, grey in enumerate(greys)]
+
+
+def test_one_photo_gives_probabilities_in_falling_order(engine: FakeEngine, tmp_path: Path):
+    photo = paint(tmp_path / "a.png", 4, size=20)  # scores 5 : 1 : 2
+    answer = Classifier(engine).predict(photo)
+    assert (answer.path, answer.label, answer.rejected, answer.error) == (str(photo), "ant", False, None)
+    assert answer.probability == pytest.approx(5 / 8)
+    assert [score.label for score in answer.top] == ["ant", "猫", "bee"]
+    assert [score.probability for score in answer.top] == pytest.approx([5 / 8, 2 / 8, 1 / 8])
+    assert engine.batches == [(1, 8, 8, 1)]  # the model's geometry was applied
+
+
+def test_of_equal_classes_the_first_is_named(engine: FakeEngine, tmp_path: Path):
+    answer = Classifier(engine).predict(paint(tmp_path / "a.png", 1), top_k=2)  # 2 : 1 : 2
+    assert [score.label for score in answer.top] == ["ant", "猫"]
+    assert answer.probability == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(("top_k", "length"), [(1, 1), (2, 2), (3, 3), (5, 3)])
+def test_top_k_is_at_most_the_number_of_classes(engine: FakeEngine, tmp_path: Path, top_k: int, length: int):
+    photo = paint(tmp_path / "a.png", 0)
+    assert len(Classifier(engine).predict(photo, top_k).top) == length
+    (answer,) = Classifier(engine).predict_many([photo], top_k)
+    assert len(answer.top) == length
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_no_class_at_all_cannot_be_asked_for(engine: FakeEngine, tmp_path: Path, top_k: int):
+    photo = paint(tmp_path / "a.png", 0)
+    with pytest.raises(UserError, match=f"top_k={top_k}: ask for at least 1 class"):
+        Classifier(engine).predict(photo, top_k)
+    with pytest.raises(UserError, match=f"top_k={top_k}"):
+        list(Classifier(engine).predict_many([photo], top_k))
+
+
+def test_a_photo_that_cannot_be_read_raises_with_its_reason(engine: FakeEngine, tmp_path: Path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(UnusablePicture, match=r"broken\.jpg: not a JPEG") as got:
+        Classifier(engine).predict(tmp_path / "broken.jpg")
+    assert got.value.reason == "not_a_picture"
+    with pytest.raises(UnusablePicture, match="there is no such file"):
+        Classifier(engine).predict(str(tmp_path / "none.jpg"))
+
+
+@pytest.mark.parametrize("workers", [None, 1, 3])
+def test_many_photos_keep_their_order_over_several_batches(engine: FakeEngine, tmp_path: Path, workers: int | None):
+    photos = paint_all(tmp_path, range(0, 2 * BATCH + 6))
+    answers = list(Classifier(engine).predict_many(photos, workers=workers))
+    assert [answer.path for answer in answers] == [str(photo) for photo in photos]
+    for grey, answer in enumerate(answers):
+        shares = dict(zip(CLASSES, np.array([grey + 1, 1, 2]) / (grey + 4), strict=True))
+        assert {score.label: score.probability for score in answer.top} == pytest.approx(shares)
+    assert [shape[0] for shape in engine.batches] == [BATCH, BATCH, 6]
+
+
+def test_photos_that_cannot_be_read_are_answers_in_their_place(engine: FakeEngine, tmp_path: Path):
+    photos: list[Path | str] = [*paint_all(tmp_path, [9] * (BATCH + 4))]
+    (tmp_path / "empty.png").touch()
+    for place in (0, 7, BATCH - 1, BATCH, BATCH + 3):
+        photos[place] = str(tmp_path / "empty.png")
+    photos[3] = tmp_path / "none.png"
+    answers = list(Classifier(engine).predict_many(photos))
+    assert [answer.path for answer in answers] == [str(photo) for photo in photos]
+    failed = {index: answer.error for index, answer in enumerate(answers) if answer.error}
+    empty = dict.fromkeys((0, 7, BATCH - 1, BATCH, BATCH + 3), "the file has zero bytes")
+    assert failed == empty | {3: "there is no such file"}
+    assert all((a.label is None and a.top == ()) if a.error else a.label == "ant" for a in answers)
+    assert [shape[0] for shape in engine.batches] == [BATCH - 4, 2]
+
+
+def test_a_batch_without_any_usable_photo_is_not_computed(engine: FakeEngine, tmp_path: Path):
+    answers = list(Classifier(engine).predict_many([tmp_path / "x", tmp_path / "y"]))
+    assert [answer.error for answer in answers] == 2 * ["there is no such file"]
+    assert engine.batches == []
+    assert list(Classifier(engine).predict_many([])) == []
+
+
+def test_photos_may_come_one_by_one_and_are_not_all_read_first(engine: FakeEngine, tmp_path: Path):
+    photo = paint(tmp_path / "a.png", 9)
+    taken = 0
+
+    def endless() -> Any:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield photo
+
+    answers = Classifier(engine).predict_many(endless(), workers=2)
+    assert [next(answers).label for _ in range(BATCH + 1)] == ["ant"] * (BATCH + 1)
+    answers.close()
+    assert taken <= 2 * BATCH + 4 * 2 + 1
+
+
+def test_the_answer_as_json_has_these_keys(engine: FakeEngine, tmp_path: Path):
+    good = Classifier(engine).predict(paint(tmp_path / "a.png", 0), top_k=1).to_json()
+    assert json.loads(json.dumps(good)) == {
+        "path": str(tmp_path / "a.png"),
+        "label": "猫",
+        "probability": pytest.approx(0.5),
+        "top": [{"label": "猫", "probability": pytest.approx(0.5)}],
+        "rejected": False,
+        "error": None,
+    }
+    bad = Prediction("x.jpg", error="there is no such file").to_json()
+    assert (bad["label"], bad["probability"], bad["top"], bad["error"]) == (None, None, [], "there is no such file")
+
+
+def test_classes_are_the_cards(engine: FakeEngine):
+    assert Classifier(engine).classes == CLASSES
+    assert Score("ant", 0.5) == Score(label="ant", probability=0.5)
