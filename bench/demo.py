@@ -1,6 +1,6 @@
 """How well and how fast `depthwise demo` does: three seeds, each split, trained and tested anew.
 
-    python bench/demo.py
+python bench/demo.py
 """
 
 import json
@@ -21,7 +21,7 @@ def main() -> None:
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
-            out = Path(folder, str(seed))
+            out = str(Path(folder, str(seed)))
             started = time.perf_counter()
             subprocess.run(
                 [sys.executable, "-m", "depthwise", "demo", "--out", out, "--seed", str(seed)],
@@ -29,7 +29,16 @@ def main() -> None:
                 stdout=subprocess.DEVNULL,
             )
             wall_s = time.perf_counter() - started
-            command = [sys.executable, "-m", "depthwise", "evaluate", out / "run", "--split", "test", "--json"]
+            command = [
+                sys.executable,
+                "-m",
+                "depthwise",
+                "evaluate",
+                str(Path(out, "run")),
+                "--split",
+                "test",
+                "--json",
+            ]
             reply = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
             counts = {name: reply[name] for name in ("top1", "top5", "loss", "num_images")}
             runs.append({"seed": seed, **counts, "wall_s": round(wall_s, 1)})

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import record
 
+FLAGS = ("--model", "mobilenet_v3_small", "--epochs", "3")
+
 
 def main(folder: Path) -> None:
     """Get the data set, train, evaluate on the test pictures, record."""
     data, run = folder / "fm", folder / "run"
     steps = {
         "get": ["datasets", "get", "fashion-mnist", str(data)],
-        "train": ["train", str(data), "--model", "mobilenet_v3_small", "--epochs", "3", "--out", str(run), "--overwrite"],
+        "train": ["train", str(data), *FLAGS, "--out", str(run), "--overwrite"],
         "evaluate": ["evaluate", str(run), str(data), "--split", "test", "--json"],
     }
     wall_s, peak_mib, reply = {}, {}, ""
@@ -42,7 +44,7 @@ def main(folder: Path) -> None:
     record.write(
         "fashion_mnist",
         {
-            "command": "depthwise train data/fm --model mobilenet_v3_small --epochs 3",
+            "command": " ".join(("depthwise train data/fm", *FLAGS)),
             "test": {name: scores[name] for name in ("top1", "top5", "loss", "num_images")},
             "wall_s": wall_s,
             "peak_mib": peak_mib,

@@ -1,6 +1,6 @@
 """How long `depthwise --help` takes, beside a bare Python and an import of torch: interleaved, medians of 9 runs.
 
-    python bench/startup.py
+python bench/startup.py
 """
 
 import statistics

@@ -1,6 +1,6 @@
 """Draw the README's picture: what the demo's model says of test pictures it has never seen, right and wrong.
 
-    depthwise demo && python scripts/make_demo_picture.py depthwise-demo/run docs/images/demo.png
+depthwise demo && python scripts/make_demo_picture.py depthwise-demo/run docs/images/demo.png
 """
 
 import sys

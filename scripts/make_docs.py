@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from depthwise.models.registry import FAMILIES, list_models, model_info
@@ -85,6 +86,23 @@ def fashion_mnist() -> str:
     )
 
 
+def recalibration() -> str:
+    """Return the accuracy of short runs with and without new batch norm statistics."""
+    found = result("recalibration")
+    means = {(row["model"], row["recalibrate"]): mean(row["top1"]) for row in found["rows"]}
+    rows = [f"| `{name}` | {means[name, False]:.1%} | {means[name, True]:.1%} |" for name, way in means if way]
+    return "\n".join(
+        [
+            "| network | running averages | measured anew |",
+            "|---|---:|---:|",
+            *rows,
+            "",
+            f"Test top-1 after {found['epochs']} epochs on the embedded sample (batch {found['batch_size']}), mean of "
+            f"{len(found['seeds'])} seeds. {witness(found)}.",
+        ]
+    )
+
+
 def startup() -> str:
     """Return start-up times."""
     found = result("startup")
@@ -117,7 +135,7 @@ def papers() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, startup, models, papers)
+    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, models, papers)
 }
 
 

@@ -6,6 +6,13 @@ from typing import Any, Literal
 
 from depthwise.errors import UserError
 
+MAX_SEED = 2**32 - 1
+
+
+def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise UserError(f"--{name.replace('_', '-')} {value:g} is out of range: from {low:g} to {high:g}")
+
 
 def default_workers() -> int:
     """Return the number of processors this process may use, 8 at most."""
@@ -23,6 +30,13 @@ class SplitConfig:
     """Share of each class for the test (it is only reported)."""
     seed: int = 0
     """Another seed deals the pictures out differently."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.valid < 1 and 0 <= self.test < 1 and self.valid + self.test < 1):
+            raise UserError(
+                f"--valid {self.valid:g} and --test {self.test:g} must be fractions (0.15 is 15 %) with a sum below 1"
+            )
+        _check_range("seed", self.seed, 0, MAX_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +61,8 @@ class TrainConfig:
     """L2 penalty on weights; not on batch norm and biases."""
     label_smoothing: float = 0.1
     """Probability mass that the targets of training spread over all classes."""
+    recalibrate: bool = True
+    """Measure batch norm's statistics anew before each validation, instead of keeping averages over training."""
     augment: Literal["standard", "none"] = "standard"
     """standard: shift and mirror training pictures at random; none: show them as they are."""
     crop: float = 0.08
@@ -73,13 +89,10 @@ class TrainConfig:
             "label_smoothing": (0, 0.9),
             "crop": (0, 0.5),
             "image_size": (8, 4096),
-            "seed": (0, 2**32 - 1),
+            "seed": (0, MAX_SEED),
         }
         for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                flag = "--" + name.replace("_", "-")
-                raise UserError(f"{flag} {value:g} is out of range: from {low:g} to {high:g}")
+            _check_range(name, getattr(self, name), low, high)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without those that are None."""

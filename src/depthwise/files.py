@@ -30,7 +30,8 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-    fsync_folder(path.parent)
+    with contextlib.suppress(OSError):  # some network drives refuse; the file itself is safe
+        fsync_folder(path.parent)
 
 
 def replace(source: Path, target: Path) -> None:

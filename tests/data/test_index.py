@@ -130,6 +130,11 @@ def test_two_splits_are_enough_and_case_does_not_count(tmp_path, train):
     assert [record.split for record in index.records].count("test") == 2
 
 
+def test_a_folder_with_train_alone_is_not_split(tmp_path):
+    make(tmp_path, "train/a/1.png", "train/b/1.png")
+    assert "only one class, 'train'" in message(tmp_path)
+
+
 def test_a_class_that_happens_to_be_called_train_is_a_class(tmp_path):
     make(tmp_path, "train/1.png", "bus/1.png")
     assert read_index(tmp_path).classes == ("bus", "train")
@@ -227,7 +232,7 @@ def test_absolute_paths_in_a_manifest_are_kept(tmp_path):
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_a_manifest_from_a_spreadsheet_is_read(tmp_path, ending, mark):
-    lines = ["note,split,class,path", "x,train,süß,a.png", "y,train,b,b.png", ""]
+    lines = ["path,note,split,class", "a.png,x,train,süß", "b.png,y,train,b", ""]
     path = tmp_path / "s.csv"
     path.write_bytes((mark + ending.join(lines)).encode())
     assert pairs(read_index(path)) == [("a.png", "süß", "train"), ("b.png", "b", "train")]
@@ -309,3 +314,19 @@ def test_pictures_of_equal_content_share_a_group():
 def test_marking_groups_changes_nothing_else():
     record = Record(Path("a.png"), "a", "train", HASH, "old group")
     assert mark_groups([record]) == (Record(Path("a.png"), "a", "train", HASH),)
+
+
+def test_other_folders_beside_ready_made_splits_are_left_out_and_named(tmp_path, save_noise):
+    for number, place in enumerate(("train/cat", "train/dog", "test/cat", "test/dog", "drafts/cat", ".git/cat")):
+        save_noise(tmp_path / place / "1.png", number)
+    index = read_index(tmp_path)
+    assert index.classes == ("cat", "dog")
+    assert index.is_split
+    assert any("not a split, left out" in note and "drafts" in note for note in index.notes)
+    assert any("hidden folder left out" in note and ".git" in note for note in index.notes)
+
+
+def test_classes_called_train_and_test_are_classes_when_they_hold_no_folders(tmp_path, save_noise):
+    for number, name in enumerate(("train", "test", "bus")):
+        save_noise(tmp_path / name / "1.png", number)
+    assert read_index(tmp_path).classes == ("bus", "test", "train")

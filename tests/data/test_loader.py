@@ -37,7 +37,7 @@ def equal(one, other) -> bool:
 def test_an_epoch_shows_every_sample_once(number, batch_size, epoch):
     found = batches(dataset(number), batch_size=batch_size, epoch=epoch)
     assert sorted(labels(found)) == list(range(number))
-    assert all(len(batch.images) == len(batch.labels) <= batch_size for batch in found)
+    assert all(len(batch.images) == len(batch.labels) <= max(batch_size, 3) for batch in found)
 
 
 def test_the_last_two_batches_share_the_remainder():
@@ -84,6 +84,12 @@ def test_a_crop_without_flip_only_shifts():
             assert any(np.array_equal(image, window) for window in windows)
             changed += not np.array_equal(image, data.images[label])
     assert changed > 30
+
+
+def test_a_picture_s_change_does_not_depend_on_the_batch_size():
+    data = dataset(50)
+    few, many = (np.concatenate([batch.images for batch in batches(data, batch_size=size)]) for size in (3, 20))
+    assert np.array_equal(few, many)
 
 
 @pytest.mark.parametrize("change", [{"seed": 6}, {"epoch": 3}])

@@ -94,10 +94,15 @@ def test_batch_sizes_by_hand(num_samples, expected):
     assert batch_sizes(num_samples, 4) == expected
 
 
-@given(st.integers(0, 100_000), st.integers(1, 5_000))
+@given(st.integers(0, 100_000), st.integers(2, 5_000))
 def test_batches_cover_all_and_none_is_too_large_or_below_half(num_samples, batch_size):
     sizes = batch_sizes(num_samples, batch_size)
     assert sum(sizes) == num_samples
-    assert all(0 < size <= batch_size for size in sizes)
-    assert len(sizes) <= 1 or min(sizes) >= batch_size // 2
+    assert all(0 < size <= max(batch_size, 3) for size in sizes)
+    assert len(sizes) <= 1 or min(sizes) >= max(2, batch_size // 2)
     assert set(sizes[:-2]) <= {batch_size}
+
+
+def test_a_last_picture_alone_joins_the_batch_before():
+    assert batch_sizes(5, 2) == [2, 3]
+    assert batch_sizes(3, 2) == [3]

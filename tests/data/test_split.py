@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthwise.data.split import SPLITS, check_fractions, stratified_split
+from depthwise.config import SplitConfig
+from depthwise.data.split import SPLITS, stratified_split
 from depthwise.errors import UserError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -164,9 +165,14 @@ def test_as_many_pictures_as_splits_are_enough(valid, test, size):
 )
 def test_shares_that_leave_nothing_to_train_on_are_refused(valid, test):
     with pytest.raises(UserError, match=f"--valid {valid:g} and --test {test:g} must be fractions .* sum below 1"):
-        check_fractions(valid, test)
+        SplitConfig(valid=valid, test=test)
 
 
 @pytest.mark.parametrize(("valid", "test"), [(0, 0), (0.99, 0), (0.5, 0.49)])
 def test_shares_that_leave_something_are_taken(valid, test):
-    check_fractions(valid, test)
+    SplitConfig(valid=valid, test=test)
+
+
+def test_a_seed_out_of_range_is_refused():
+    with pytest.raises(UserError, match="--seed -1 is out of range"):
+        SplitConfig(seed=-1)

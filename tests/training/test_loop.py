@@ -66,6 +66,17 @@ def assert_same(first: TrainState, second: TrainState) -> None:
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
+class Mean(nn.Module):
+    """A network whose logits are three numbers per picture times a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) @ self.weight
+
+
 @pytest.fixture(scope="module")
 def unbroken() -> TrainState:
     return finished()
@@ -137,6 +148,22 @@ def test_dropout_is_drawn_anew_in_every_step():
     assert masks() == first
 
 
+def test_every_epoch_shows_every_picture_once_in_an_order_of_its_own():
+    class Recorder(Mean):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.extend(x[:, :, 0, 0].tolist() if self.training else ())
+            return super().forward(x)
+
+    seen: list[list[float]] = []
+    model = Recorder()
+    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    list(reports(state, replace(CONFIG, augment="none")))
+    first, second = seen[:NUM_TRAIN], seen[NUM_TRAIN:]
+    assert first != second
+    expected = NORMALISE(torch.from_numpy(TRAIN.images))[:, :, 0, 0].tolist()
+    assert sorted(first) == sorted(second) == sorted(expected)
+
+
 def test_reports_tell_every_step_and_every_epoch():
     state = build()
     got = list(reports(state))
@@ -166,17 +193,6 @@ def test_validation_uses_the_running_statistics_and_changes_nothing():
     alone = Dataset(VALID.images[4:5], VALID.labels[4:5], VALID.ids[4:5], ())
     assert compute_logits(state.model, alone, NORMALISE, CPU)[0] == pytest.approx(logits[4], abs=1e-6)
     assert all(torch.equal(before[name], tensor) for name, tensor in state.tensors().items())
-
-
-class Mean(nn.Module):
-    """A network whose logits are three numbers per picture times a weight."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.eye(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3)) @ self.weight
 
 
 def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_with_the_lowest_loss(

@@ -54,6 +54,13 @@ def test_a_restored_state_goes_on_bit_for_bit():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_what_was_remembered_before_is_forgotten():
+    used = build(5)
+    step(used, 9)
+    used.restore(copied(build(0)), build(0).position())
+    assert set(used.tensors()) == set(build(0).tensors())
+
+
 def test_momentum_is_part_of_what_is_restored():
     state = build(0)
     step(state, 1)

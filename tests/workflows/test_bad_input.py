@@ -9,9 +9,9 @@ import zlib
 from pathlib import Path
 
 import pytest
-from conftest import FLAGS, write_photos
 from PIL import Image
 
+from conftest import FLAGS, write_photos
 from depthwise.cli import run
 
 TRAIN = [*FLAGS, "--epochs", "1"]

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import FLAGS, write_photos
 from PIL import Image
 
+from conftest import FLAGS, write_photos
 from depthwise.cli import run
 from depthwise.data.index import read_index
 
@@ -178,3 +178,16 @@ def test_every_command_explains_itself_with_an_example(command, capsys):
 def test_wrong_command_lines_say_what_is_wrong(arguments, message, capsys):
     assert run(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_new_batch_norm_statistics_change_the_answers_and_not_the_training(photos, tmp_path):
+    from safetensors.numpy import load_file
+
+    out = {}
+    for flag in ("--recalibrate", "--no-recalibrate"):
+        flags = ["--model", "mobilenet_v1_x0_25", "--batch-size", "8", "--epochs", "2", flag]
+        assert run(["train", str(photos), "--out", str(tmp_path / flag), *flags]) == 0
+        out[flag] = load_file(tmp_path / flag / "last.safetensors")
+    for name, tensor in out["--recalibrate"].items():
+        is_equal = (tensor == out["--no-recalibrate"][name]).all()
+        assert is_equal == ("running_" not in name and "num_batches" not in name), name

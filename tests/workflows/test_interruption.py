@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import FLAGS
 
 import depthwise as dw
+from conftest import FLAGS
 from depthwise.cli import run
 from depthwise.console import Quiet
 from depthwise.errors import Interrupted, UserError

@@ -23,14 +23,17 @@ class Geometry:
     """1: grey, 3: RGB."""
     fit: Fit = "squash"
     """squash: both sides to image_size; letterbox: long side, grey bars; crop: short side, then the centre square."""
-    mean: tuple[float, ...] = (0.5,)
-    """Per channel, of values in [0, 1]."""
-    std: tuple[float, ...] = (0.5,)
-    """Per channel, of values in [0, 1]."""
+    mean: tuple[float, ...] = ()
+    """Per channel, of values in [0, 1]; 0.5 each unless given."""
+    std: tuple[float, ...] = ()
+    """Per channel, of values in [0, 1]; 0.5 each unless given."""
 
     def __post_init__(self) -> None:
         if self.image_size < 1 or self.channels not in (1, 3):
             raise ValueError(f"image_size={self.image_size}, channels={self.channels}: need >= 1, and 1 or 3")
+        for name in ("mean", "std"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (0.5,) * self.channels)
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
             raise ValueError(f"mean={self.mean}, std={self.std}: need {self.channels} values each, std above 0")
         if self.fit not in get_args(Fit):

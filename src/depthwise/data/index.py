@@ -82,14 +82,14 @@ def read_index(source: Path) -> Index:
 
 
 def _read_folder(root: Path) -> Index:
-    names = _folders(root)[0]
-    lowered = {name.lower() for name in names}
-    is_split = "train" in lowered and len(names) > 1 and lowered <= SPLIT_FOLDERS.keys()
-    if not is_split:
+    names, hidden, loose = _folders(root)
+    parts = [name for name in names if name.lower() in SPLIT_FOLDERS and _folders(root / name)[0]]
+    if len(parts) < 2 or "train" not in map(str.lower, parts):
         return Index(root, *_read_classes(root, ""))
     records: list[Record] = []
-    notes: list[str] = []
-    for name in names:
+    notes = _passed_over(root, hidden, loose)
+    notes += [f"not a split, left out: {root / name}" for name in names if name not in parts]
+    for name in parts:
         more_records, more_notes = _read_classes(root / name, SPLIT_FOLDERS[name.lower()])
         records += more_records
         notes += more_notes
@@ -98,9 +98,7 @@ def _read_folder(root: Path) -> Index:
 
 def _read_classes(root: Path, split: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
     names, hidden, loose = _folders(root)
-    notes = [f"hidden folder left out: {root / name}" for name in hidden]
-    if loose:
-        notes.append(f"{loose} pictures directly in {root} left out: they are in no class folder")
+    notes = _passed_over(root, hidden, loose)
     records = []
     for name in names:
         paths, num_other = find_pictures(root / name)
@@ -110,6 +108,13 @@ def _read_classes(root: Path, split: str) -> tuple[tuple[Record, ...], tuple[str
         elif num_other:
             notes.append(f"{num_other} files in {root / name} left out: their endings are not of pictures")
     return tuple(records), tuple(notes)
+
+
+def _passed_over(root: Path, hidden: list[str], loose: int) -> list[str]:
+    notes = [f"hidden folder left out: {root / name}" for name in hidden]
+    if loose:
+        notes.append(f"{loose} pictures directly in {root} left out: they are in no class folder")
+    return notes
 
 
 def _folders(root: Path) -> tuple[list[str], list[str], int]:

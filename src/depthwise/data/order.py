@@ -40,8 +40,8 @@ def epoch_order(ids: Ids, seed: int, epoch: int) -> NDArray[np.intp]:
 def batch_sizes(num_samples: int, batch_size: int) -> list[int]:
     """Return the sizes of an epoch's batches: all of `batch_size`, but for a remainder spread over the last two.
 
-    So no batch is smaller than half of `batch_size` when there is more than one (batch norm needs several samples), and
-    none is larger.
+    So no batch is smaller than half of `batch_size`, or than 2, when there is more than one (batch norm needs several
+    samples), and none is larger (but 3, for a `batch_size` of 2).
     """
     full, rest = divmod(num_samples, batch_size)
     if not rest:
@@ -49,4 +49,5 @@ def batch_sizes(num_samples: int, batch_size: int) -> list[int]:
     if not full:
         return [rest]
     last = batch_size + rest
-    return [batch_size] * (full - 1) + [last - last // 2, last // 2]
+    ends = [last] if last < 4 else [last - last // 2, last // 2]  # 3 = 2 + 1 stays whole: 1 is no batch
+    return [batch_size] * (full - 1) + ends

@@ -6,8 +6,11 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources import as_file
+from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +62,13 @@ FASHION_MNIST = IdxSource(
     debian_folder=Path("/usr/share/datasets/fashion-mnist"),
 )
 SOURCES = {source.name: source for source in (FASHION_MNIST,)}
+
+
+@contextmanager
+def sample_photos() -> Iterator[Path]:
+    """Yield the folder of the pictures that ship with the package: 10 classes of 150 from Fashion-MNIST."""
+    with as_file(resources("depthwise.data") / "sample" / "photos") as folder:
+        yield folder
 
 
 def get(name: str, out: Path, folder: Path | None = None, console: Quiet | None = None) -> int:

@@ -19,7 +19,6 @@ def stratified_split(
     class is a hash of (seed, content), so a picture's place depends neither on a file's name nor on what else is there.
     Raises UserError naming the classes that have too few pictures.
     """
-    check_fractions(valid, test)
     units: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in sorted(set(classes))}
     home: dict[str, str] = {}  # a picture that stands in several classes is placed once, with the first of them
     for index, (content, name) in enumerate(zip(hashes, classes, strict=True)):
@@ -32,12 +31,6 @@ def stratified_split(
             for index in members[content]:
                 result[index] = split
     return result
-
-
-def check_fractions(valid: float, test: float) -> None:
-    """Raise UserError unless both are fractions that leave something to train on."""
-    if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
-        raise UserError(f"--valid {valid:g} and --test {test:g} must be fractions (0.15 is 15 %) with a sum below 1")
 
 
 def _fill(sizes: list[int], valid: float, test: float) -> list[str]:

@@ -3,11 +3,12 @@
 Section II-B and Figure 2: two 5x5 convolutions, each followed by 2x2 subsampling, then 120, 84 and K units.
 Activation: 1.7159 tanh(2x/3) (appendix A).
 
-Not from the paper: weights start from N(0, 1 / fan-in), the rule of LeCun, Bottou, Orr, Mueller 1998 (Efficient BackProp,
-section 4.6) for this activation; the paper's, uniform in +-2.4 / fan-in (appendix A), was made for its second-order
-learning rates and hardly moves under SGD. As in nearly every port: all 16 maps of C3 see all 6 maps of S2 (the paper's Table I leaves some
-out), subsampling has no trainable factor and bias (`pool`: the mean, or the maximum), the output is linear (the paper
-compares with fixed codes). 61,706 parameters for ten classes; the paper's own form has 60,000.
+Not from the paper: weights start from N(0, 1 / fan-in), the rule of LeCun, Bottou, Orr and Mueller 1998 ("Efficient
+BackProp", section 4.6) for this activation; the paper's, uniform in +-2.4 / fan-in (appendix A), was made for its
+second-order learning rates and hardly moves under SGD. As in nearly every port: all 16 maps of C3 see all 6 maps of S2
+(the paper's Table I leaves some out), subsampling has no trainable factor and bias (`pool`: the mean, or the maximum),
+the output is linear (the paper compares with fixed codes). 61,706 parameters for ten classes; the paper's own form has
+60,000.
 `small_input` changes nothing: the network is made for 32 px, and takes no other size.
 """
 

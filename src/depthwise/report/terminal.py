@@ -10,7 +10,6 @@ from rich.text import Text
 
 from depthwise.console import Quiet, T
 
-
 PATIENCE_S = 1.0
 """Work that takes less gets no bar."""
 

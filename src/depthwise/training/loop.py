@@ -17,6 +17,7 @@ from depthwise.data.loader import Batch, ordered_batches, training_batches
 from depthwise.data.order import batch_sizes, mix
 from depthwise.errors import UserError
 from depthwise.metrics import Logits, score
+from depthwise.training.batchnorm import recalibrate
 from depthwise.training.optim import set_learning_rate
 from depthwise.training.schedule import cosine
 from depthwise.training.state import TrainState
@@ -75,6 +76,8 @@ def run(
             yield StepReport(state.step, loss)
         train_s, num_images = time.perf_counter() - started, state.num_seen - seen_before
         started = time.perf_counter()
+        if config.recalibrate:
+            recalibrate(state.model, train, normalise, device, batch_size=config.batch_size, seed=config.seed)
         scores = score(compute_logits(state.model, valid, normalise, device), valid.labels)
         if not math.isfinite(scores.loss):
             raise _diverged("validation", scores.loss, state.step, state, config)

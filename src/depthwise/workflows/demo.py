@@ -3,11 +3,11 @@
 import os
 import shutil
 from collections.abc import Iterator
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import NamedTuple
 
 from depthwise.data.index import read_index
+from depthwise.data.sources import sample_photos
 from depthwise.errors import UserError
 
 MARK = "made-by-depthwise-demo"
@@ -33,7 +33,7 @@ def prepare(out: Path) -> int:
         shutil.rmtree(out)
     out.mkdir(parents=True)
     (out / MARK).write_text("The next `depthwise demo` replaces this folder.\n")
-    with as_file(files("depthwise.data") / "sample" / "photos") as sample:
+    with sample_photos() as sample:
         shutil.copytree(sample, out / "photos")
     return sum(1 for _ in (out / "photos").rglob("*.png"))
 

@@ -10,7 +10,7 @@ from depthwise.config import SplitConfig, default_workers
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, check_share, examine_all
 from depthwise.data.index import Index, Record, mark_groups, read_index, write_manifest
-from depthwise.data.split import SPLITS, check_fractions, stratified_split
+from depthwise.data.split import SPLITS, stratified_split
 from depthwise.errors import UserError
 
 
@@ -50,7 +50,6 @@ def split(
     false, or more than a tenth of the pictures cannot be used.
     """
     config, out, console = config or SplitConfig(), Path(out), console or Quiet()
-    check_fractions(config.valid, config.test)
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
     index = read_index(Path(photos))

@@ -165,20 +165,8 @@ def _new_card(
 ) -> Card:
     options = dict(options)
     small_input = options.pop("small_input", geometry.image_size <= SMALL)
-    if "bn_momentum" in spec.allowed_options and "bn_momentum" not in options:
-        options["bn_momentum"] = _running_share(spec, len(pictures.training) / config.batch_size)
     training = {"config": config.to_json(), "pictures": pictures.digest, "source": source}
     return Card("checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper)
-
-
-def _running_share(spec: ModelSpec, steps_per_epoch: float) -> float:
-    """Return batch norm's momentum: the network's own, but enough to follow within a fifth of an epoch (at most 0.1).
-
-    With few steps the papers' slow averages (MobileNetV3: 0.01) still hold the statistics of the fresh weights when
-    training ends; see docs/training.md for the measurement.
-    """
-    own: float = spec.options.get("bn_momentum", spec.allowed_options["bn_momentum"].default)
-    return round(max(own, min(0.1, 5 / steps_per_epoch)), 4)
 
 
 def _build_state(start: _Start, config: TrainConfig, place: torch.device) -> TrainState:

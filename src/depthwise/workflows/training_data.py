@@ -108,7 +108,7 @@ def choose_geometry(index: Index, spec: ModelSpec, config: TrainConfig, console:
     console.say(
         f"Pictures: {seen.description}. Input: {size} x {size} px, {'grey' if channels == 1 else 'RGB'}, {config.fit}."
     )
-    return Geometry(size, channels, config.fit, mean=(0.5,) * channels, std=(0.5,) * channels)
+    return Geometry(size, channels, config.fit)
 
 
 def measure_colours(geometry: Geometry, training: Dataset) -> Geometry:
