@@ -1,5 +1,9 @@
 """Pictures for the tests: noise, folders of photos that a network learns in a second, a run trained on them."""
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: small networks gain nothing from more, and share cores badly
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -206,3 +206,12 @@ def test_a_full_disk_keeps_the_old_file_whole(path: Path, monkeypatch: pytest.Mo
     assert path.read_bytes() == old
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert artifact.read(path)[0] == CARD
+
+
+def test_a_changed_class_name_or_colour_is_noticed(path: Path):
+    data = path.read_bytes()
+    edit(path, classes=list(reversed(CARD.classes)))
+    assert "checksum" in refusal(path)
+    path.write_bytes(data)
+    edit(path, geometry=CARD.geometry.to_json() | {"mean": [0.4] * CARD.geometry.channels})
+    assert "checksum" in refusal(path)

@@ -32,6 +32,14 @@ def test_a_value_out_of_range_is_named_with_its_flag_and_bounds(setting: dict[st
     assert message in str(got.value)
 
 
+@pytest.mark.parametrize(("valid", "test"), [(-0.1, 0.1), (0.1, 1.0), (0.5, 0.5), (15, 0), (float("nan"), 0)])
+def test_shares_that_do_not_fit_are_refused(valid: float, test: float):
+    with pytest.raises(UserError, match=r"--valid .* and --test .* must be fractions .* with a sum below 1"):
+        SplitConfig(valid=valid, test=test)
+    with pytest.raises(UserError, match="--seed -1 is out of range"):
+        SplitConfig(seed=-1)
+
+
 def test_values_at_the_bounds_are_taken():
     TrainConfig(epochs=1, batch_size=2, lr=1e-12, warmup=0, momentum=0, weight_decay=0, label_smoothing=0, crop=0)
     TrainConfig(lr=1000, warmup=0.9, weight_decay=1, label_smoothing=0.9, crop=0.5, image_size=8, seed=2**32 - 1)

@@ -7,7 +7,7 @@ from depthwise.errors import Interrupted, UnusablePicture, UserError, require, s
 
 def test_suggestions_name_the_nearest_three_at_most():
     names = ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "lenet5"]
-    assert suggest("lenet5x", names) == "; did you mean lenet5?"
+    assert suggest("lenet-5", ["mobilenet_v1", "lenet5", "vgg16"]).startswith("; did you mean lenet5")
     assert suggest("mobilenet_v", names).count(",") == 2
     assert suggest("zzzz", names) == ""
     assert suggest("lenet5", []) == ""

@@ -61,8 +61,9 @@ def write(path: Path, card: Card, tensors: "dict[str, Tensor]") -> None:
 
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     header, body = _parts(save(plain))
-    metadata = card.to_json() | {"sha256": _checksum(header, body)}
-    files.write_whole(path, save(plain, metadata={KEY: json.dumps(metadata, ensure_ascii=False)}))
+    metadata = card.to_json()
+    sealed = metadata | {"sha256": _checksum(metadata, header, body)}
+    files.write_whole(path, save(plain, metadata={KEY: json.dumps(sealed, ensure_ascii=False)}))
 
 
 def read_card(path: Path) -> Card:
@@ -79,7 +80,8 @@ def read(path: Path) -> "tuple[Card, dict[str, Tensor]]":
     card = read_card(path)
     data = path.read_bytes()
     header, body = _parts(data)
-    if _checksum(header, body) != json.loads(header["__metadata__"][KEY]).get("sha256"):
+    metadata = json.loads(header["__metadata__"][KEY])
+    if metadata.pop("sha256", None) != _checksum(metadata, header, body):
         raise _damaged(path, "its checksum does not fit its contents")
     try:
         return card, load(data)
@@ -93,10 +95,10 @@ def _parts(data: bytes) -> tuple[dict[str, Any], memoryview]:
     return json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
 
 
-def _checksum(header: dict[str, Any], body: memoryview) -> str:
-    """Return the SHA-256 over names, types, shapes and places of the tensors, and over their bytes."""
+def _checksum(metadata: dict[str, Any], header: dict[str, Any], body: memoryview) -> str:
+    """Return the SHA-256 over the card, over names, types, shapes and places of the tensors, and over their bytes."""
     places = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    digest = hashlib.sha256(json.dumps(places, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([metadata, places], sort_keys=True).encode())
     digest.update(body)
     return digest.hexdigest()
 

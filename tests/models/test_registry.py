@@ -133,11 +133,19 @@ def test_what_is_no_option_of_the_family_cannot_be_set(key: str):
         ({"minimal": 1}, "minimal=1 is not of type bool"),
         ({"width": 0}, "width=0 must be above zero"),
         ({"drop_rate": -0.1}, "drop_rate=-0.1 must be above zero"),
+        ({"drop_rate": 1}, "drop_rate=1 is too large"),
+        ({"width": float("inf")}, "width=inf is too large"),
     ],
 )
 def test_an_option_of_the_wrong_kind_is_named(options: dict[str, Any], message: str):
     with pytest.raises(UserError, match=f"mobilenet_v3_small: {message}"):
         create_model("mobilenet_v3_small", **options)
+
+
+@pytest.mark.parametrize("config", ["5", "wide", "[]", "[64, (128,)]", "[64, 0]", "[64.0]", "[(64, 2, 1)]", "[True]"])
+def test_a_table_of_another_form_is_refused(config: str):
+    with pytest.raises(UserError, match=r"config=.* is not of the form \[64, \(128, 2\), \.\.\.\]"):
+        parse_options(model_info("mobilenet_v1"), [f"config={config}"])
 
 
 def test_a_choice_that_does_not_exist_lists_the_choices():

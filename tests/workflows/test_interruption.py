@@ -112,7 +112,7 @@ def test_other_settings_are_refused_by_name(photos, tmp_path, capsys):
     assert "--allow-changes" in said
     assert run([*command, "--epochs", "2", "--momentum", "0.5", "--allow-changes"]) == 0
     assert run([*command, "--epochs", "3", "--image-size", "32", "--allow-changes"]) == 2
-    assert "cannot go on as another network or with another input" in capsys.readouterr().err
+    assert "cannot go on as another network, with another input" in capsys.readouterr().err
 
 
 def test_changed_pictures_are_refused(photos, tmp_path, capsys):

@@ -208,3 +208,17 @@ def _check_option(spec: ModelSpec, key: str, value: Any) -> None:
         raise UserError(f"{spec.name}: {key}={value!r} is not of type {annotation.__name__}")
     if (annotation in (int, float) and value < 0) or (key in ("width", "round_to", "depth_multiplier") and value == 0):
         raise UserError(f"{spec.name}: {key}={value!r} must be above zero")
+    if value == float("inf") or (key == "drop_rate" and value >= 1):
+        raise UserError(f"{spec.name}: {key}={value!r} is too large")
+    if key == "config" and value is not None and not _is_table(value):
+        raise UserError(
+            f"{spec.name}: {key}={value!r} is not of the form [64, (128, 2), ...]: channels, or with stride"
+        )
+
+
+def _is_table(value: Any) -> bool:
+    """Return whether `value` is a list of whole numbers above zero and pairs of them."""
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    pairs = [row if isinstance(row, list | tuple) else (row, 1) for row in value]
+    return all(len(pair) == 2 and all(type(number) is int and number > 0 for number in pair) for pair in pairs)

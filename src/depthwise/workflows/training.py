@@ -32,8 +32,8 @@ from depthwise.workflows.training_data import (
 )
 from depthwise.workflows.training_drive import drive
 
-BUILT_IN = {"model", "set", "image_size", "channels", "fit"}
-"""Settings that a checkpoint's weights depend on."""
+BUILT_IN = {"model", "set", "image_size", "channels", "fit", "batch_size", "seed"}
+"""Settings that a checkpoint's weights and position make no sense without."""
 SMALL = 32
 """Largest input side, px, at which `small_input` is set."""
 
@@ -135,7 +135,7 @@ def _reopen(folder: RunFolder, config: TrainConfig, source: str, allow_changes: 
     listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
     if BUILT_IN & set(changed):
         raise UserError(
-            f"{folder.path} cannot go on as another network or with another input:\n{listing}\n"
+            f"{folder.path} cannot go on as another network, with another input or in another order:\n{listing}\n"
             "Give the same settings, or choose another folder by --out."
         )
     if changed and not allow_changes:
