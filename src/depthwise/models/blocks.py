@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,6 +37,11 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
+def bind(network: Callable[..., nn.Module], *table: Any) -> Callable[..., nn.Module]:
+    """Return the constructor with its table filled in; what stays open are the options."""
+    return partial(network, *table)
+
+
 class ConvNormAct(nn.Sequential):
     """act(norm(conv(x))) with 'same' padding for odd kernels; `act=None` leaves the output linear."""
 
@@ -57,12 +64,12 @@ class ConvNormAct(nn.Sequential):
 
 
 class SqueezeExcite(nn.Module):
-    """x * gate(W2 relu(W1 mean(x))): a weight per channel and picture (Hu et al. 2017, arXiv:1709.01507, section 3)."""
+    """x * gate(W2 act(W1 mean(x))): a weight per channel and picture (Hu et al. 2017, arXiv:1709.01507, section 3)."""
 
-    def __init__(self, num_channels: int, squeezed: int, gate: Activation) -> None:
+    def __init__(self, num_channels: int, squeezed: int, gate: Activation, act: Activation = nn.ReLU) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(num_channels, squeezed, 1)
-        self.act = nn.ReLU(inplace=True)
+        self.act = act()
         self.expand = nn.Conv2d(squeezed, num_channels, 1)
         self.gate = gate()
 
@@ -70,6 +77,22 @@ class SqueezeExcite(nn.Module):
         pooled = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
         weights: Tensor = self.gate(self.expand(self.act(self.reduce(pooled))))
         return x * weights
+
+
+def large_stem(in_channels: int, out_channels: int, norm: Norm, *, is_small: bool) -> nn.Sequential:
+    """Return a 7x7/2 convolution and 3x3/2 pooling (stride 4 in all); for small pictures a 3x3 one with stride 1."""
+    if is_small:
+        return nn.Sequential(ConvNormAct(in_channels, out_channels, 3, norm=norm, act=nn.ReLU))
+    conv = ConvNormAct(in_channels, out_channels, 7, stride=2, norm=norm, act=nn.ReLU)
+    return nn.Sequential(conv, nn.MaxPool2d(3, 2, padding=1))
+
+
+def check_map(features: Tensor, num_positions: int, images: Tensor) -> Tensor:
+    """Return `features` (B, C, h, w) if h * w is `num_positions`; raise ValueError naming the pictures' size if not."""
+    if features.shape[2] * features.shape[3] != num_positions:
+        size = f"{images.shape[2]} x {images.shape[3]}"
+        raise ValueError(f"pictures of {size} px do not fit this network's linear layers; use the size that it was made for")
+    return features
 
 
 class GlobalAveragePool(nn.Module):

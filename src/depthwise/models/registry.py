@@ -16,7 +16,24 @@ from torch import nn
 
 from depthwise.errors import UserError, suggest
 
-FAMILIES = ("lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3")  # each one a file beside this one
+PAPERS = (
+    "lenet5",
+    "alexnet",
+    "alexnet_owt",
+    "nin",
+    "vgg",
+    "googlenet",
+    "resnet",
+    "densenet",
+    "shufflenet_v1",
+    "mobilenet_v1",
+    "senet",
+    "mobilenet_v2",
+    "shufflenet_v2",
+    "mobilenet_v3",
+    "efficientnet",
+)
+"""The files beside this one, one per paper, in the order of their years."""
 COMMON = ("num_classes", "in_channels", "small_input")  # what create_model itself takes
 
 
@@ -86,7 +103,7 @@ def register(
     for taken in (name, *aliases):
         if taken in _SPECS or taken in _ALIASES:
             raise ValueError(f"the model name {taken!r} is registered twice")
-    found, citation = _find_fact(family, fact), facts()["citations"][family]
+    found, citation = _find_fact(family, fact), facts()["citations"][family.removesuffix("_cifar")]
     _SPECS[name] = ModelSpec(
         name=name,
         family=family,
@@ -122,8 +139,8 @@ def _spell_out(keys: str) -> str:
 
 @cache
 def _load_families() -> None:
-    for family in FAMILIES:
-        import_module(f"depthwise.models.{family}")
+    for paper in PAPERS:
+        import_module(f"depthwise.models.{paper}")
 
 
 def list_models(pattern: str = "*") -> list[str]:
