@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from depthwise.models.registry import FAMILIES, list_models, model_info
+from depthwise.models.registry import list_models, model_info
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/measurements.md", "docs/models.md")
@@ -124,18 +124,40 @@ def models() -> str:
     return "\n".join(head + rows)
 
 
+def peers() -> str:
+    """Return which networks were compared with others' implementations, and how far they differ."""
+    found = result("peers")
+    rows = []
+    for row in found["rows"]:
+        options = "".join(f", `{name}={value}`" for name, value in row["options"].items())
+        worst = max(row["relative_difference"].values())
+        rows.append(f"| `{row['ours']}`{options} | {row['library']} `{row['theirs']}` | {worst:.0e} |")
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return "\n".join(
+        [
+            f"{len(rows)} networks with the weights of another implementation ({versions}), random statistics in every "
+            "batch norm, pictures of 97 x 131 and 224 x 224 px: the largest difference of logits over the largest logit. "
+            f"{found['num_failing']} differ by more than {found['limit']:.0e}; 0 means equal to the bit.",
+            "",
+            "| ours | theirs | difference |",
+            "|---|---|---:|",
+            *(row.replace("0e+00", "0") for row in rows),
+        ]
+    )
+
+
 def papers() -> str:
     """Return the papers of the families, and who else counted."""
     lines = []
-    for family in FAMILIES:
-        spec = next(spec for spec in map(model_info, list_models()) if spec.family == family)
+    specs = {spec.family: spec for spec in map(model_info, list_models())}
+    for family, spec in specs.items():
         address = f" <{spec.url}>" if spec.url else ""
         lines.append(f"- `{family}`: {spec.paper}.{address} Counts: {spec.witness}.")
     return "\n".join(lines)
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, models, papers)
+    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, models, papers, peers)
 }
 
 

@@ -94,7 +94,7 @@ def test_a_missing_tensor_is_named(model: nn.Module):
 
 
 def test_a_network_or_option_that_this_version_does_not_have_is_named(model: nn.Module):
-    with pytest.raises(UserError, match="no model called 'resnet18'"):
-        EagerEngine(replace(CARD, model="resnet18"), model.state_dict())
+    with pytest.raises(UserError, match="no model called 'resnet19'"):
+        EagerEngine(replace(CARD, model="resnet19"), model.state_dict())
     with pytest.raises(UserError, match="has no option 'depth'"):
         EagerEngine(replace(CARD, options={"depth": 2}), model.state_dict())

@@ -1,11 +1,12 @@
 """AlexNet in one tower (Krizhevsky 2014, arXiv:1404.5997, "One weird trick for parallelizing convolutional networks").
 
-The paper's single-tower variant without groups and response normalisation. Its layer sizes (64, 192, 384, 256, 256) are
-from the author's cuda-convnet2 configuration, as the public ports have them; dropout 0.5 before the two hidden linear
-layers and the average over 6x6 positions before them are torchvision's, as are padding 2 and 224 px.
+The paper's single-tower variant without groups and response normalisation. Its layer sizes (64, 192, 384, 256, 256)
+are from the author's cuda-convnet2 configuration, as the public ports have them; dropout 0.5 before the two hidden
+linear layers and the average over 6x6 positions before them are torchvision's, as are padding 2 and 224 px.
 
 Not from the paper: all that is said above to be from elsewhere; the initialisation (see `blocks.initialise`).
-`small_input` (32 px and less): the first convolution is 3x3 with stride 1 and padding 1; the average is over 3x3 positions.
+`small_input` (32 px and less): the first convolution is 3x3 with stride 1 and padding 1; the average is over 3x3
+positions.
 """
 
 import torch

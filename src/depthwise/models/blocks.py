@@ -79,20 +79,14 @@ class SqueezeExcite(nn.Module):
         return x * weights
 
 
-def large_stem(in_channels: int, out_channels: int, norm: Norm, *, is_small: bool) -> nn.Sequential:
+def large_stem(
+    in_channels: int, out_channels: int, norm: Norm, *, is_small: bool, pool: nn.Module | None = None
+) -> nn.Sequential:
     """Return a 7x7/2 convolution and 3x3/2 pooling (stride 4 in all); for small pictures a 3x3 one with stride 1."""
     if is_small:
         return nn.Sequential(ConvNormAct(in_channels, out_channels, 3, norm=norm, act=nn.ReLU))
     conv = ConvNormAct(in_channels, out_channels, 7, stride=2, norm=norm, act=nn.ReLU)
-    return nn.Sequential(conv, nn.MaxPool2d(3, 2, padding=1))
-
-
-def check_map(features: Tensor, num_positions: int, images: Tensor) -> Tensor:
-    """Return `features` (B, C, h, w) if h * w is `num_positions`; raise ValueError naming the pictures' size if not."""
-    if features.shape[2] * features.shape[3] != num_positions:
-        size = f"{images.shape[2]} x {images.shape[3]}"
-        raise ValueError(f"pictures of {size} px do not fit this network's linear layers; use the size that it was made for")
-    return features
+    return nn.Sequential(conv, pool or nn.MaxPool2d(3, 2, padding=1))
 
 
 class GlobalAveragePool(nn.Module):

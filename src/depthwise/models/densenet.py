@@ -1,14 +1,14 @@
 """DenseNet (Huang, Liu, van der Maaten, Weinberger 2016, arXiv:1608.06993).
 
-Batch norm and ReLU stand before every convolution; each layer adds `growth` channels to all that came before it in its
-block (section 3). The ImageNet networks are Table 1's columns (161, of the authors' release, has growth 48 and 96 stem
-channels): bottleneck layers (1x1 to 4 x growth, then 3x3), transitions that halve channels and size ("BC"), a 7x7/2 stem
-with pooling. The CIFAR networks have three blocks of (L - 4) / 3 layers, or (L - 4) / 6 with bottleneck, and a 3x3 stem of
-16 channels, or 2 x growth for BC; without BC the transitions keep their channels (several ports halve them: not the
-paper's counts). Initialisation: He et al. 2015 (section 4.2; see `blocks.initialise`).
+Batch norm and ReLU stand before every convolution; each layer adds `growth` channels to all that came before it in
+its block (section 3). The ImageNet networks are Table 1's columns (161, of the authors' release, has growth 48 and 96
+stem channels): bottleneck layers (1x1 to 4 x growth, then 3x3), transitions that halve channels and size ("BC"), a
+7x7/2 stem with pooling. The CIFAR networks have three blocks of (L - 4) / 3 layers, or (L - 4) / 6 with bottleneck,
+and a 3x3 stem of 16 channels, or 2 x growth for BC; without BC the transitions keep their channels (several ports
+halve them: not the paper's counts). Initialisation: He et al. 2015 (section 4.2; see `blocks.initialise`).
 
-Not from the paper: DenseNet-161. Dropout 0.2 after convolutions, which the paper has on CIFAR without augmentation only,
-is `drop_rate`, 0 here.
+Not from the paper: DenseNet-161. Dropout 0.2 after convolutions, which the paper has on CIFAR without augmentation
+only, is `drop_rate`, 0 here.
 `small_input` (32 px and less): the stem is a 3x3 convolution with stride 1, without pooling: total stride 8.
 """
 
@@ -39,9 +39,7 @@ def norm_act_conv(in_channels: int, out_channels: int, kernel_size: int, norm: s
 class DenseLayer(nn.Module):
     """concat(x, H(x)), with H a 3x3 convolution, after a 1x1 one of 4 x growth channels with `bottleneck`."""
 
-    def __init__(
-        self, in_channels: int, growth: int, bottleneck: bool, drop_rate: float, norm: shared.Norm
-    ) -> None:
+    def __init__(self, in_channels: int, growth: int, bottleneck: bool, drop_rate: float, norm: shared.Norm) -> None:
         super().__init__()
         middle = 4 * growth if bottleneck else in_channels
         self.reduce = norm_act_conv(in_channels, middle, 1, norm) if bottleneck else nn.Identity()

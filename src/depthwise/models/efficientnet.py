@@ -1,14 +1,16 @@
 """EfficientNet (Tan & Le 2019, arXiv:1905.11946) and EfficientNet-Lite (Google 2020, tensorflow/tpu; no paper).
 
-TABLE is the paper's Table 1, stages 2 to 8; SCALES are the authors' coefficients (width, depth), resolution and dropout for
-B0 to B7. Repeats are rounded up; channels follow `make_divisible`, the stem's 32 and the head's 1280 too. The block is
-MobileNetV2's with swish, and squeeze-and-excite between depthwise convolution and projection, its width a quarter of the
-block's INPUT channels, with swish inside and the sigmoid as gate (authors' code). Stochastic depth ("drop connect", 0.2)
-rises linearly over the blocks. Batch norm: TF's decay 0.99, eps 1e-3.
+TABLE is the paper's Table 1, stages 2 to 8; SCALES are the authors' coefficients (width, depth), resolution and
+dropout for B0 to B7. Repeats are rounded up; channels follow `make_divisible`, the stem's 32 and the head's 1280 too.
+The block is MobileNetV2's with swish, and squeeze-and-excite between depthwise convolution and projection, its width
+a quarter of the block's INPUT channels, with swish inside and the sigmoid as gate (authors' code). Stochastic depth
+("drop connect", 0.2) rises linearly over the blocks. Batch norm: TF's decay 0.99, eps 1e-3.
 
-Lite has ReLU6 for swish and no squeeze-and-excite; stem, head, and the repeats of the first and last stage are not scaled.
+Lite has ReLU6 for swish and no squeeze-and-excite; stem, head, and the repeats of the first and last stage are not
+scaled.
 Not from the paper: the initialisation (see `blocks.initialise`).
-`small_input` (32 px and less): the stem and the first stage with stride 2 have stride 1: total stride 8 instead of 32.
+`small_input` (32 px and less): the stem and the first stage with stride 2 have stride 1: total stride 8 instead of
+32.
 """
 
 import math

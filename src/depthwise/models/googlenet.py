@@ -2,13 +2,14 @@
 
 TABLE is the paper's Table 1, its Inception rows; the stem is its first seven rows. ReLU after every convolution,
 reductions included; response normalisation around the stem's second and third convolution as in Figure 3; dropout 0.4
-before the classifier. The auxiliary classifiers (section 5; after 4a and 4d) are there with `aux=True`: `forward` gives
-the main logits, `auxiliary_logits` the two others, whose loss the paper adds with weight 0.3.
+before the classifier. The auxiliary classifiers (section 5; after 4a and 4d) are there with `aux=True`: `forward`
+gives the main logits, `auxiliary_logits` the two others, whose loss the paper adds with weight 0.3.
 
 `googlenet_bn` has batch norm in place of biases and response normalisation, as later work trains it.
-`googlenet_torchvision` is the network of torchvision's public weights, with its known deviations: 3x3 kernels in the 5x5
-branch, batch norm (eps 1e-3), the last pooling 2x2, dropout 0.2. Poolings round up, as the authors' Caffe does.
-Not from the paper: the initialisation (see `blocks.initialise`); alpha of the normalisation (1e-4 over 5 channels, Caffe's).
+`googlenet_torchvision` is the network of torchvision's public weights, with its known deviations: 3x3 kernels in the
+5x5 branch, batch norm (eps 1e-3), the last pooling 2x2, dropout 0.2. Poolings round up, as the authors' Caffe does.
+Not from the paper: the initialisation (see `blocks.initialise`); alpha of the normalisation (1e-4 over 5 channels,
+Caffe's).
 `small_input` (32 px and less): the stem is one 3x3 convolution with 192 channels and stride 1: total stride 4.
 """
 

@@ -1,14 +1,17 @@
-"""LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998, Proc. IEEE 86(11), doi 10.1109/5.726791), in its common full form.
+"""LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998, Proc. IEEE 86(11), doi 10.1109/5.726791): section II-B and Figure 2.
 
-Section II-B and Figure 2: two 5x5 convolutions, each followed by 2x2 subsampling, then 120, 84 and K units.
-Activation: 1.7159 tanh(2x/3) (appendix A).
+Two 5x5 convolutions, each followed by 2x2 subsampling, then 120, 84 and 10 units. Activation: 1.7159 tanh(2x/3)
+(appendix A). `lenet5_1998` is the paper's own: each map of C3 sees the maps of S2 that TABLE (the paper's Table I)
+names; subsampling sums four values, times a trainable factor, plus a bias, through the activation; the output is
+minus the squared distance of F6 to fixed codes of the ten digits. 60,000 parameters; ten classes and one channel
+only.
 
-Not from the paper: weights start from N(0, 1 / fan-in), the rule of LeCun, Bottou, Orr and Mueller 1998 ("Efficient
-BackProp", section 4.6) for this activation; the paper's, uniform in +-2.4 / fan-in (appendix A), was made for its
-second-order learning rates and hardly moves under SGD. As in nearly every port: all 16 maps of C3 see all 6 maps of S2
-(the paper's Table I leaves some out), subsampling has no trainable factor and bias (`pool`: the mean, or the maximum),
-the output is linear (the paper compares with fixed codes). 61,706 parameters for ten classes; the paper's own form has
-60,000.
+`lenet5` is the common full form, 61,706 parameters for ten classes, any number of classes and channels. Not from the
+paper there, as in nearly every port: all maps of C3 see all of S2, subsampling has no parameters (`pool`: the mean,
+or the maximum), the output is linear.
+Not from the paper in both: weights start from N(0, 1 / fan-in), the rule of LeCun, Bottou, Orr and Mueller 1998
+("Efficient BackProp", section 4.6) for this activation; the paper's, uniform in +-2.4 / fan-in (appendix A), was made
+for its second-order learning rates and hardly moves under SGD. CODES are redrawn after Figure 3, not copied from it.
 `small_input` changes nothing: the network is made for 32 px, and takes no other size.
 """
 
@@ -19,12 +22,74 @@ from torch import Tensor, nn
 
 from depthwise.models.registry import register
 
+TABLE = (
+    *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
+    *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
+    *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)),
+)
+CODES = """
+       0       1       2       3       4       5       6       7       8       9
+ ..###.. ...#... .#####. .#####. .....#. ####### ..####. ####### .#####. .#####.
+ .#...#. ..##... #.....# #.....# ....##. #...... .#..... #.....# #.....# #.....#
+ #.....# .#.#... ......# ......# ...#.#. #...... #...... .....#. #.....# #.....#
+ #.....# ...#... ......# ......# ..#..#. #...... #...... .....#. #.....# #.....#
+ #.....# ...#... .....#. ..####. .#...#. ######. #...... ....#.. .#####. #.....#
+ #.....# ...#... ....#.. ......# #....#. ......# ######. ....#.. #.....# .######
+ #.....# ...#... ...#... ......# ####### ......# #.....# ...#... #.....# ......#
+ #.....# ...#... ..#.... ......# .....#. ......# #.....# ...#... #.....# ......#
+ #.....# ...#... .#..... ......# .....#. ......# #.....# ..#.... #.....# ......#
+ #.....# ...#... #...... ......# .....#. ......# #.....# ..#.... #.....# ......#
+ .#...#. ...#... #...... #.....# .....#. #.....# .#...#. .#..... #.....# .....#.
+ ..###.. .#####. ####### .#####. .....#. .#####. ..###.. .#..... .#####. .####..
+"""
+
 
 class ScaledTanh(nn.Module):
     """1.7159 tanh(2x/3): f(1) = 1 and f(-1) = -1."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 1.7159 * torch.tanh(x * (2 / 3))
+
+
+class Subsample(nn.Module):
+    """f(w * (sum of 2x2) + b), with a factor and a bias per map."""
+
+    def __init__(self, num_maps: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((num_maps, 1, 1), 0.25))  # the mean, to begin with
+        self.bias = nn.Parameter(torch.zeros(num_maps, 1, 1))
+        self.act = ScaledTanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        sums = 4 * nn.functional.avg_pool2d(x, 2)
+        out: Tensor = self.act(self.weight * sums + self.bias)
+        return out
+
+
+class SparseConv(nn.Module):
+    """Sixteen 5x5 convolutions, each of the maps that a row of TABLE names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Conv2d(len(row), 1, 5) for row in TABLE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([conv(x[:, list(row)]) for conv, row in zip(self.maps, TABLE, strict=True)], 1)
+
+
+class DigitCodes(nn.Module):
+    """(B, 84) -> (B, 10): minus the squared distance to each digit's 7 x 12 picture of -1 and +1."""
+
+    codes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = [line.split() for line in CODES.strip("\n").split("\n")[1:]]
+        values = [[1.0 if dot == "#" else -1.0 for row in rows for dot in row[digit]] for digit in range(10)]
+        self.register_buffer("codes", torch.tensor(values))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -(x[:, None, :] - self.codes).square().sum(2)
 
 
 class LeNet5(nn.Module):
@@ -44,18 +109,14 @@ class LeNet5(nn.Module):
         act = ScaledTanh if activation == "tanh" else nn.ReLU
         subsample = nn.AvgPool2d if pool == "mean" else nn.MaxPool2d
         self.c1 = nn.Sequential(nn.Conv2d(in_channels, 6, 5), act())  # (B, 6, 28, 28)
-        self.s2 = subsample(2)
+        self.s2: nn.Module = subsample(2)
         self.c3 = nn.Sequential(nn.Conv2d(6, 16, 5), act())  # (B, 16, 10, 10)
-        self.s4 = subsample(2)
+        self.s4: nn.Module = subsample(2)
         self.c5 = nn.Sequential(nn.Flatten(), nn.Linear(16 * 5 * 5, 120), act())
         self.f6 = nn.Sequential(nn.Linear(120, 84), act())
         self.dropout = nn.Dropout(drop_rate)
-        self.classifier = nn.Linear(84, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.normal_(module.weight, 0.0, module.weight[0].numel() ** -0.5)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        self.classifier: nn.Module = nn.Linear(84, num_classes)
+        _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[2:] != (32, 32):
@@ -65,13 +126,41 @@ class LeNet5(nn.Module):
         return logits
 
 
-register(
-    "lenet5",
-    LeNet5,
-    family="lenet5",
-    image_size=32,
-    fact="classical full C3, parameter-free pooling, linear 84->10",
-    in_channels=1,
-    num_classes=10,
-    is_fixed_size=True,
-)
+def lenet5_1998(*, num_classes: int = 10, in_channels: int = 1, small_input: bool = False) -> LeNet5:
+    """Return the paper's own network: grey images (B, 1, 32, 32) of digits -> logits (B, 10). Raises ValueError."""
+    if (num_classes, in_channels) != (10, 1):
+        raise ValueError(
+            f"the network of 1998 has codes for ten digits and one channel, not {num_classes} classes and "
+            f"{in_channels} channels; lenet5 takes any number of both"
+        )
+    model = LeNet5(small_input=small_input)
+    model.s2, model.s4 = Subsample(6), Subsample(16)
+    # Convolutions feed the subsampling directly: the activation is there (Figure 2).
+    model.c1[1], model.c3 = nn.Identity(), nn.Sequential(SparseConv(), nn.Identity())
+    model.classifier = DigitCodes()
+    _initialise(model)
+    return model
+
+
+def _initialise(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, module.weight[0].numel() ** -0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+for _name, _builder, _fact in (
+    ("lenet5", LeNet5, "classical full C3, parameter-free pooling, linear 84->10"),
+    ("lenet5_1998", lenet5_1998, "paper-exact (partial C3, trainable S2/S4, fixed RBF output)"),
+):
+    register(
+        _name,
+        _builder,
+        family="lenet5",
+        image_size=32,
+        fact=_fact,
+        in_channels=1,
+        num_classes=10,
+        is_fixed_size=True,
+    )

@@ -1,12 +1,13 @@
 """Network in Network (Lin, Chen, Yan 2013, arXiv:1312.4400).
 
-Each mlpconv layer (section 3.1) is a convolution and two 1x1 convolutions, ReLU after each; the last one gives a map per
-class, whose global average is the logit (section 3.2). The paper gives no widths and no ImageNet network: both tables are
-the authors' own Caffe configurations (gists mavenlin/d802a5849de39225bcc6 and e56253735ef32c3c296d). Poolings are 3x3/2
-and round up, as Caffe does; dropout 0.5 where the configurations have it.
+Each mlpconv layer (section 3.1) is a convolution and two 1x1 convolutions, ReLU after each; the last one gives a map
+per class, whose global average is the logit (section 3.2). The paper gives no widths and no ImageNet network: both
+tables are the authors' own Caffe configurations (gists mavenlin/d802a5849de39225bcc6 and e56253735ef32c3c296d).
+Poolings are 3x3/2 and round up, as Caffe does; dropout 0.5 where the configurations have it.
 
 Not from the paper: the tables, as said; the initialisation (see `blocks.initialise`).
-`small_input` (32 px and less): `nin`'s first convolution is 5x5 with stride 1 and padding 2; `nin_cifar` is made for 32 px.
+`small_input` (32 px and less): `nin`'s first convolution is 5x5 with stride 1 and padding 2; `nin_cifar` is made for
+32 px.
 """
 
 from typing import NamedTuple
@@ -64,8 +65,8 @@ class NiN(nn.Module):
             layers += [nn.Conv2d(channels, wide, kernel_size, stride, padding), nn.ReLU(inplace=True)]
             layers += [nn.Conv2d(wide, middle, 1), nn.ReLU(inplace=True)]
             layers += [nn.Conv2d(middle, narrow, 1), nn.ReLU(inplace=True)]
-            pool = {"max": nn.MaxPool2d, "mean": nn.AvgPool2d}.get(row.pool)
-            layers += [pool(3, 2, ceil_mode=True)] if pool else []
+            layers += [nn.MaxPool2d(3, 2, ceil_mode=True)] * (row.pool == "max")
+            layers += [nn.AvgPool2d(3, 2, ceil_mode=True)] * (row.pool == "mean")
             layers += [nn.Dropout(drop_rate)] * row.is_dropped
             channels = narrow
         self.features = nn.Sequential(*layers)

@@ -1,6 +1,5 @@
 """The zoo's one table: a frozen record per network, filled by the family files when they are imported."""
 
-import ast
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -10,24 +9,25 @@ from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from torch import nn
 
 from depthwise.errors import UserError, suggest
+from depthwise.models.options import check_option, parse_settings
 
 PAPERS = (
     "lenet5",
     "alexnet",
-    "alexnet_owt",
     "nin",
+    "alexnet_owt",
     "vgg",
     "googlenet",
     "resnet",
     "densenet",
+    "senet",
     "shufflenet_v1",
     "mobilenet_v1",
-    "senet",
     "mobilenet_v2",
     "shufflenet_v2",
     "mobilenet_v3",
@@ -71,9 +71,10 @@ class ModelSpec:
 
     @property
     def allowed_options(self) -> dict[str, inspect.Parameter]:
-        """The family's options by name: its constructor's keyword parameters that create_model does not take itself."""
+        """The constructor's keyword parameters that create_model does not take itself, with this network's defaults."""
         parameters = inspect.signature(self.builder).parameters.values()
-        return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in COMMON}
+        own = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in COMMON]
+        return {p.name: p.replace(default=self.options.get(p.name, p.default)) for p in own}
 
 
 _SPECS: dict[str, ModelSpec] = {}
@@ -107,7 +108,7 @@ def register(
     _SPECS[name] = ModelSpec(
         name=name,
         family=family,
-        paper=f"{citation['authors']}: {citation['title']}. {citation['venue']}, {citation['year']}",
+        paper=f"{citation['authors']}: {citation['title']}. {_with_year(citation['venue'], citation['year'])}",
         url=f"https://arxiv.org/abs/{citation['arxiv']}" if citation["arxiv"] else "",
         year=citation["year"],
         image_size=image_size,
@@ -123,6 +124,10 @@ def register(
         builder=builder,
     )
     _ALIASES.update(dict.fromkeys(aliases, name))
+
+
+def _with_year(venue: str, year: int) -> str:
+    return venue if venue[-4:].isdigit() else f"{venue}, {year}"
 
 
 def _find_fact(family: str, variant: str) -> Any:
@@ -177,65 +182,24 @@ def create_model(
     if pretrained is not None:
         raise UserError(f"pretrained={pretrained!r}: this version has no pretrained weights; leave it out")
     for key, value in options.items():
-        _check_option(spec, key, value)
-    return spec.builder(
-        num_classes=spec.num_classes if num_classes is None else num_classes,
-        in_channels=spec.in_channels if in_channels is None else in_channels,
-        small_input=small_input,
-        **{**spec.options, **options},
-    )
+        check_option(spec.name, spec.allowed_options, key, value)
+    try:
+        return spec.builder(
+            num_classes=spec.num_classes if num_classes is None else num_classes,
+            in_channels=spec.in_channels if in_channels is None else in_channels,
+            small_input=small_input,
+            **{**spec.options, **options},
+        )
+    except ValueError as error:
+        raise UserError(f"{spec.name}: {error}") from error
 
 
 def parse_options(spec: ModelSpec, settings: Iterable[str]) -> dict[str, Any]:
-    """Return the options in NAME=VALUE strings, checked; values are Python literals, or words. Raises UserError."""
-    options: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {setting!r}: expected NAME=VALUE, e.g. --set width=0.6")
-        try:
-            value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-        except (ValueError, SyntaxError):
-            value = text
-        if key == "small_input":
-            if not isinstance(value, bool):
-                raise UserError(f"--set {setting!r}: small_input is true or false")
-        else:
-            _check_option(spec, key, value)
-        options[key] = value
+    """Return the options in NAME=VALUE strings, checked; `small_input` may be among them. Raises UserError."""
+    options = parse_settings(settings)
+    for key, value in options.items():
+        if key != "small_input":
+            check_option(spec.name, spec.allowed_options, key, value)
+        elif not isinstance(value, bool):
+            raise UserError(f"--set small_input={value}: small_input is true or false")
     return options
-
-
-def _check_option(spec: ModelSpec, key: str, value: Any) -> None:
-    allowed = spec.allowed_options
-    if key not in allowed:
-        listing = ", ".join(f"{p.name}={spec.options.get(p.name, p.default)!r}" for p in allowed.values())
-        raise UserError(
-            f"{spec.name} has no option {key!r}{suggest(key, list(allowed))}\nIts options: {listing or 'none'}"
-        )
-    annotation = allowed[key].annotation
-    if get_origin(annotation) is Literal:
-        if value not in get_args(annotation):
-            choices = ", ".join(map(repr, get_args(annotation)))
-            raise UserError(f"{spec.name}: {key}={value!r} is not one of {choices}")
-        return
-    kinds: dict[Any, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,)}
-    wanted = kinds.get(annotation)
-    if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool)):
-        raise UserError(f"{spec.name}: {key}={value!r} is not of type {annotation.__name__}")
-    if (annotation in (int, float) and value < 0) or (key in ("width", "round_to", "depth_multiplier") and value == 0):
-        raise UserError(f"{spec.name}: {key}={value!r} must be above zero")
-    if value == float("inf") or (key == "drop_rate" and value >= 1):
-        raise UserError(f"{spec.name}: {key}={value!r} is too large")
-    if key == "config" and value is not None and not _is_table(value):
-        raise UserError(
-            f"{spec.name}: {key}={value!r} is not of the form [64, (128, 2), ...]: channels, or with stride"
-        )
-
-
-def _is_table(value: Any) -> bool:
-    """Return whether `value` is a list of whole numbers above zero and pairs of them."""
-    if not isinstance(value, list | tuple) or not value:
-        return False
-    pairs = [row if isinstance(row, list | tuple) else (row, 1) for row in value]
-    return all(len(pair) == 2 and all(type(number) is int and number > 0 for number in pair) for pair in pairs)

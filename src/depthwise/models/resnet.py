@@ -1,12 +1,13 @@
 """ResNet (He, Zhang, Ren, Sun 2015, arXiv:1512.03385).
 
 DEPTHS is the paper's Table 1: blocks per stage. Bottlenecks have their stride in the first 1x1 convolution, as in the
-paper and the authors' release; the `_v1_5` networks have it in the 3x3, as most public weights do. Shortcuts that change
-shape are projections (option B, section 4.1), identity with zero channels added (A), or absent (`none`, the plain
-network of Figure 3). The CIFAR networks (section 4.2) have three stages of 16, 32, 64 channels and option A.
+paper and the authors' release; the `_v1_5` networks have it in the 3x3, as most public weights do. Shortcuts that
+change shape are projections (option B, section 4.1), identity with zero channels added (A), or absent (`none`, the
+plain network of Figure 3). The CIFAR networks (section 4.2) have three stages of 16, 32, 64 channels and option A.
 Initialisation: He et al. 2015 (section 3.4; see `blocks.initialise`). Batch norm follows every convolution.
 
-Not from the paper: N(0, 0.01) for the classifier; which of several ports' ways option A adds its channels: all behind.
+Not from the paper: N(0, 0.01) for the classifier; which of several ports' ways option A adds its channels: all
+behind.
 `small_input` (32 px and less): the stem is one 3x3 convolution with stride 1, without pooling: total stride 8.
 """
 
@@ -51,7 +52,7 @@ def make_shortcut(kind: Shortcut, in_channels: int, out_channels: int, stride: i
 
 
 class Residual(nn.Module):
-    """relu(shortcut(x) + scale(branch(x))); without a shortcut relu(branch(x)). `scale` is SENet's, else the identity."""
+    """relu(shortcut(x) + scale(branch(x))); without a shortcut relu(branch(x)). `scale` is SENet's own."""
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module | None, scale: nn.Module | None = None) -> None:
         super().__init__()

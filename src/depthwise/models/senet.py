@@ -1,14 +1,15 @@
 """SENet (Hu, Shen, Sun 2017, arXiv:1709.01507).
 
-Squeeze-and-excite (section 3) sits on the residual branch of a ResNet after its last batch norm, before the sum (Figure
-3); its width is a block's output channels / 16 (section 4.4), its gate the sigmoid, its layers have biases. Depths and
-blocks are `resnet`'s, strides too: SE-ResNet-50, 101, 152 in the first 1x1 convolution, SE-ResNeXt-50 and SENet-154 in the
-grouped 3x3, as in the authors' prototxts. SENet-154 (appendix): 64 groups, a stem of three 3x3 convolutions, the first 1x1
-of each block with half the usual channels, 3x3 projections from stage 3 on, dropout 0.2 before the classifier.
+Squeeze-and-excite (section 3) sits on the residual branch of a ResNet after its last batch norm, before the sum
+(Figure 3); its width is a block's output channels / 16 (section 4.4), its gate the sigmoid, its layers have biases.
+Depths and blocks are `resnet`'s, strides too: SE-ResNet-50, 101, 152 in the first 1x1 convolution, SE-ResNeXt-50 and
+SENet-154 in the grouped 3x3, as in the authors' prototxts. SENet-154 (appendix): 64 groups, a stem of three 3x3
+convolutions, the first 1x1 of each block with half the usual channels, 3x3 projections from stage 3 on, dropout 0.2
+before the classifier.
 
 Not from the paper: SE-ResNet-18 and 34; `seresnet18_preact`, whose blocks have batch norm and ReLU before each
-convolution (He et al. 2016, arXiv:1603.05027); the stem's pooling of the authors' Caffe models, without padding and
-rounded up, is `resnet`'s here.
+convolution (He et al. 2016, arXiv:1603.05027). The stem's pooling is that of the authors' Caffe models: without
+padding, rounded up.
 `small_input` (32 px and less): the stem is a 3x3 convolution with stride 1, without pooling (SENet-154: its first
 convolution has stride 1 and no pooling follows): total stride 8.
 """
@@ -57,18 +58,19 @@ class Plan(NamedTuple):
 
     def stem(self, in_channels: int, norm: blocks.Norm, *, is_small: bool) -> nn.Sequential:
         """Return the layers before the first block."""
+        pool = nn.MaxPool2d(3, 2, ceil_mode=True)  # without padding, as Caffe does
         if self.kind != "senet154":
-            return blocks.large_stem(in_channels, WIDTHS[0], norm, is_small=is_small)
-        convs = [
+            return blocks.large_stem(in_channels, WIDTHS[0], norm, is_small=is_small, pool=pool)
+        return nn.Sequential(
             blocks.ConvNormAct(in_channels, 64, 3, stride=1 if is_small else 2, norm=norm, act=nn.ReLU),
             blocks.ConvNormAct(64, 64, 3, norm=norm, act=nn.ReLU),
             blocks.ConvNormAct(64, 128, 3, norm=norm, act=nn.ReLU),
-        ]
-        return nn.Sequential(*convs, *[nn.MaxPool2d(3, 2, padding=1)] * (not is_small))
+            nn.Identity() if is_small else pool,
+        )
 
 
 class PreActivation(nn.Module):
-    """shortcut + se(conv(relu(norm(conv(h))))) with h = relu(norm(x)); a projection, where shapes differ, sees h too."""
+    """shortcut + se(conv(relu(norm(conv(h))))) with h = relu(norm(x)); a projection sees h, the identity x."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, scale: nn.Module, norm: blocks.Norm) -> None:
         super().__init__()

@@ -1,15 +1,15 @@
 """ShuffleNet V1 (Zhang, Zhou, Lin, Sun 2017, arXiv:1707.01083).
 
-CHANNELS is the paper's Table 1: output channels of stages 2, 3, 4 for each number of groups; REPEATS its units per stage,
-the first of which has stride 2. The first 1x1 convolution of stage 2 is not grouped, as its input is narrow (Table 1,
-note 2). A unit's bottleneck has a quarter of its output channels (section 3.2); the shuffle sits after the first grouped
-convolution; no ReLU follows the depthwise convolution. A unit with stride 2 joins its input, averaged 3x3/2, by
-concatenation (Figure 2c).
+CHANNELS is the paper's Table 1: output channels of stages 2, 3, 4 for each number of groups; REPEATS its units per
+stage, the first of which has stride 2. The first 1x1 convolution of stage 2 is not grouped, as its input is narrow
+(Table 1, note 2). A unit's bottleneck has a quarter of its output channels (section 3.2); the shuffle sits after the
+first grouped convolution; no ReLU follows the depthwise convolution. A unit with stride 2 joins its input, averaged
+3x3/2, by concatenation (Figure 2c).
 
-`scale` is the paper's s in "ShuffleNet s x". It does not say what becomes of the stem's 24 channels: here they are scaled
-too, which alone gives its multiply-adds (12 at 0.5x and below, 16 or 8 with 8 groups, 24 at 1x and 1.5x, 48 at 2x); a
-bottleneck that groups do not divide is rounded down to a multiple. Megvii's code shuffles after the depthwise convolution
-(the same function with permuted weights) and has no bias in the classifier.
+`scale` is the paper's s in "ShuffleNet s x". It does not say what becomes of the stem's 24 channels: here they are
+scaled too, which alone gives its multiply-adds (12 at 0.5x and below, 16 or 8 with 8 groups, 24 at 1x and 1.5x, 48 at
+2x); a bottleneck that groups do not divide is rounded down to a multiple. Megvii's code shuffles after the depthwise
+convolution (the same function with permuted weights) and has no bias in the classifier.
 Not from the paper: what is said above to be open in it; the initialisation (see `blocks.initialise`).
 `small_input` (32 px and less): the stem has stride 1 and no pooling follows: total stride 8.
 """

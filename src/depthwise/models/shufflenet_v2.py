@@ -1,9 +1,9 @@
 """ShuffleNet V2 (Ma, Zhang, Zheng, Sun 2018, arXiv:1807.11164).
 
-CHANNELS is the paper's Table 5: output channels of stages 2 to 4 and of the last 1x1 convolution for each width. A unit
-with stride 1 splits its channels, sends one half through 1x1, 3x3 depthwise and 1x1 convolutions, joins and shuffles; one
-with stride 2 sends all channels through both branches (Figure 3c and d). No ReLU follows a depthwise convolution. The
-table prints 224 for stage 2 at 2x in some copies: 244 gives its 7.4 million parameters.
+CHANNELS is the paper's Table 5: output channels of stages 2 to 4 and of the last 1x1 convolution for each width. A
+unit with stride 1 splits its channels, sends one half through 1x1, 3x3 depthwise and 1x1 convolutions, joins and
+shuffles; one with stride 2 sends all channels through both branches (Figure 3c and d). No ReLU follows a depthwise
+convolution. The table prints 224 for stage 2 at 2x in some copies: 244 gives its 7.4 million parameters.
 
 Not from the paper: the initialisation (see `blocks.initialise`).
 `small_input` (32 px and less): the stem has stride 1 and no pooling follows: total stride 8.
@@ -33,15 +33,15 @@ class Unit(nn.Module):
         half = out_channels // 2
         seen = in_channels if stride == 2 else half
         self.is_split = stride == 1
+        self.left = nn.Sequential()
+        if stride == 2:
+            self.left.append(blocks.ConvNormAct(seen, seen, 3, stride=2, groups=seen, norm=norm, act=None))
+            self.left.append(blocks.ConvNormAct(seen, half, norm=norm, act=nn.ReLU))
         self.branch = nn.Sequential(
             blocks.ConvNormAct(seen, half, norm=norm, act=nn.ReLU),
             blocks.ConvNormAct(half, half, 3, stride=stride, groups=half, norm=norm, act=None),
             blocks.ConvNormAct(half, half, norm=norm, act=nn.ReLU),
         )
-        self.left = nn.Sequential()
-        if stride == 2:
-            self.left.append(blocks.ConvNormAct(seen, seen, 3, stride=2, groups=seen, norm=norm, act=None))
-            self.left.append(blocks.ConvNormAct(seen, half, norm=norm, act=nn.ReLU))
         self.shuffle = nn.ChannelShuffle(2)
 
     def forward(self, x: Tensor) -> Tensor:

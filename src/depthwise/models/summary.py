@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class LayerRow(NamedTuple):
-    """One layer that does something (containers have no row)."""
+    """One layer that does something (a container has a row when it has parameters of its own)."""
 
     name: str
     type: str
@@ -28,11 +28,12 @@ def summary(model: nn.Module, image_size: int = 224, in_channels: int | None = N
     rows: list[LayerRow] = []
 
     def record(name: str, layer: nn.Module, output: Tensor) -> None:
-        params = sum(p.numel() for p in layer.parameters() if p.requires_grad)
+        params = sum(p.numel() for p in layer.parameters(recurse=False) if p.requires_grad)
         rows.append(LayerRow(name, type(layer).__name__, tuple(output.shape[1:]), params, count_macs(layer, output)))
 
     for name, layer in twin.named_modules():
-        if not list(layer.children()) and not isinstance(layer, nn.Identity):
+        is_leaf = not list(layer.children()) and not isinstance(layer, nn.Identity)
+        if is_leaf or list(layer.parameters(recurse=False)):
             layer.register_forward_hook(lambda layer, _, output, name=name: record(name, layer, output))
     with torch.no_grad():
         twin(torch.empty(1, in_channels, image_size, image_size, device="meta"))

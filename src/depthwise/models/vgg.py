@@ -1,12 +1,13 @@
 """VGG (Simonyan & Zisserman 2014, arXiv:1409.1556).
 
 CONFIGS is the paper's Table 1, a column each: output channels of the 3x3 convolutions, one tuple per pooling stage.
-Configuration A is `vgg11`, B `vgg13`, D `vgg16`, E `vgg19`. Dropout 0.5 after the two hidden linear layers (section 3.1).
+Configuration A is `vgg11`, B `vgg13`, D `vgg16`, E `vgg19`. Dropout 0.5 after the two hidden linear layers (section
+3.1).
 
 Not from the paper: batch norm in the `_bn` networks, which keep the convolutions' biases, as torchvision's do (others
-drop them: 4,224 parameters fewer in VGG-16); the average over 7x7 positions before the linear layers, the
-identity at 224 px, which lets other sizes through; the initialisation (see `blocks.initialise`: the paper's N(0, 0.01)
-trains the deep configurations only from the weights of A).
+drop them: 4,224 parameters fewer in VGG-16); the average over 7x7 positions before the linear layers, the identity at
+224 px, which lets other sizes through; the initialisation (see `blocks.initialise`: the paper's N(0, 0.01) trains the
+deep configurations only from the weights of A).
 `small_input` (32 px and less): one linear layer on the pooled 512 channels, without the two hidden ones.
 """
 
@@ -26,7 +27,7 @@ LETTERS = {11: "A", 13: "B", 16: "D", 19: "E"}
 
 
 class VGG(nn.Module):
-    """Five stages of 3x3 convolutions, each ended by 2x2 pooling, three linear layers: images (B, C, H, W) -> (B, K)."""
+    """Five stages of 3x3 convolutions and 2x2 pooling, three linear layers: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
         self,
