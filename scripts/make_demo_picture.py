@@ -10,9 +10,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
-from PIL import Image
 
 import depthwise as dw
+from depthwise.data.decode import decode
 from depthwise.data.index import read_index
 
 COLUMNS, ROWS = 8, 3
@@ -27,7 +27,7 @@ def main(run: Path, target: Path) -> None:
     figure, axes = pyplot.subplots(ROWS, COLUMNS, figsize=(10, 5.2), dpi=120, facecolor="white")
     for axis, record, answer in zip(axes.flat, chosen, answers, strict=True):
         is_right = answer.label == record.label
-        axis.imshow(Image.open(record.path), cmap="gray_r")
+        axis.imshow(decode(record.path, 1), cmap="gray_r")
         axis.set_title(f"{answer.label} {answer.probability:.0%}", fontsize=9, color=RIGHT if is_right else WRONG)
         axis.set_xlabel("" if is_right else f"is: {record.label}", fontsize=8, color=WRONG)
         axis.set_xticks([])
