@@ -136,8 +136,8 @@ def peers() -> str:
     return "\n".join(
         [
             f"{len(rows)} networks with the weights of another implementation ({versions}), random statistics in "
-            "every batch norm, pictures of 97 x 131 and 224 x 224 px: the largest difference of logits over the largest "
-            "logit. "
+            "every batch norm, pictures of 97 x 131 and 224 x 224 px: the largest difference of logits over the "
+            "largest logit. "
             f"{found['num_failing']} differ by more than {found['limit']:.0e}; 0 means equal to the bit.",
             "",
             "| ours | theirs | difference |",

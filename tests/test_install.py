@@ -67,3 +67,23 @@ def test_a_narrow_console_shows_escapes_instead_of_failing(trained, photos):
     reply = subprocess.run(command, capture_output=True, env=environment)
     assert reply.returncode == 0, reply.stderr
     assert b"\\u732b" in reply.stdout
+
+
+def test_the_wheel_holds_sample_facts_and_licences_and_asks_for_no_torch(tmp_path):
+    import zipfile
+    from pathlib import Path
+
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    reply = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert reply.returncode == 0, reply.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = [archive.read(name).decode() for name in names if name.endswith("dist-info/METADATA")]
+    assert sum(name.startswith("depthwise/data/sample/photos/") for name in names) == 1500
+    assert {"depthwise/data/sample/LICENSE", "depthwise/models/facts.json", "depthwise/py.typed"} <= set(names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    core = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
+    assert not any("torch" in line or "safetensors" in line for line in core)
+    assert wheel.stat().st_size < 3_000_000
