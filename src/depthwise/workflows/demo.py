@@ -11,7 +11,7 @@ from depthwise.data.sources import sample_photos
 from depthwise.errors import UserError
 
 MARK = "made-by-depthwise-demo"
-# One thread: so small a network gains little from more, and shares a busy machine badly (docs/measurements.md).
+# One thread: so small a network gains little from more, and shares a busy machine badly.
 TRAIN_FLAGS = ("--model", "mobilenet_v1_x0_25", "--epochs", "30", "--batch-size", "32", "--threads", "1")
 
 
