@@ -254,6 +254,8 @@ def predict(
     num_answers, num_failed = output.write(
         classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal
     )
+    if not num_answers:
+        raise UserError(f"no photos found in {', '.join(photos)}")
     if num_failed:
         terminal.warn(f"{num_failed} of {num_answers} photos could not be used")
     return 1 if num_failed else 0

@@ -291,3 +291,40 @@ def test_a_manifest_of_excel_is_read(photos, tmp_path):
             lines.append(f"{photo},{folder.name},{('train', 'valid', 'test')[number % 3]}")
     (tmp_path / "mine.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
     assert run(["train", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "run"), *TRAIN]) == 0
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("vgg16", 32), ("googlenet", 31), ("alexnet", 67), ("densenet121", 29)])
+def test_pictures_too_small_for_a_network_are_named_with_the_smallest(name, smallest, capsys):
+    assert run(["summary", name, "--image-size", str(smallest - 1)]) == 2
+    said = capsys.readouterr().err
+    assert f"pictures of {smallest - 1} px are too small for this network; it takes {smallest} px or more" in said
+    assert run(["summary", name, "--image-size", str(smallest)]) == 0
+
+
+def test_training_says_so_before_it_decodes(photos, tmp_path, capsys):
+    command = ["train", str(photos), "--model", "vgg16", "--set", "small_input=false", "--image-size", "24"]
+    assert run([*command, "--out", str(tmp_path / "run")]) == 2
+    assert "it takes 32 px or more" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_no_machine_holds_is_refused(photos, tmp_path, capsys):
+    command = ["train", str(photos), "--model", "mobilenet_v1", "--set", "width=1e6", "--out", str(tmp_path / "run")]
+    assert run(command) == 2
+    assert "GiB to train" in capsys.readouterr().err
+
+
+def test_lenet_says_its_size(capsys):
+    assert run(["summary", "lenet5", "--image-size", "48"]) == 2
+    assert "takes pictures of 32 x 32 px, not 48 x 48" in capsys.readouterr().err
+
+
+def test_a_run_folder_that_is_a_file_is_refused(photos, tmp_path, capsys):
+    (tmp_path / "run").write_text("mine")
+    assert run(["train", str(photos), "--out", str(tmp_path / "run"), *TRAIN]) == 2
+    assert "is a file; choose another folder" in capsys.readouterr().err
+
+
+def test_predicting_nothing_is_no_success(trained, tmp_path, capsys):
+    assert run(["predict", str(trained), str(tmp_path)]) == 2
+    assert "no photos found in" in capsys.readouterr().err

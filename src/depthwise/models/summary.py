@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from depthwise.errors import UserError
+
 
 class LayerRow(NamedTuple):
     """One layer that does something (a container has a row when it has parameters of its own)."""
@@ -20,7 +22,8 @@ class LayerRow(NamedTuple):
 def summary(model: nn.Module, image_size: int = 224, in_channels: int | None = None) -> list[LayerRow]:
     """Return a row per layer, in the order of computation, for one picture of image_size x image_size.
 
-    `in_channels` is read from the first convolution unless given. The model itself is not run and not changed.
+    `in_channels` is read from the first convolution unless given. The model itself is not run and not changed. Raises
+    UserError when the pictures are too small.
     """
     twin = copy.deepcopy(model).to("meta").eval()
     if in_channels is None:
@@ -35,9 +38,45 @@ def summary(model: nn.Module, image_size: int = 224, in_channels: int | None = N
         is_leaf = not list(layer.children()) and not isinstance(layer, nn.Identity)
         if is_leaf or list(layer.parameters(recurse=False)):
             layer.register_forward_hook(lambda layer, _, output, name=name: record(name, layer, output))
+    _try(twin, image_size, in_channels)
+    return rows
+
+
+def check_image_size(model: nn.Module, image_size: int, in_channels: int) -> None:
+    """Raise UserError when `model` takes no pictures of this side; it names the smallest that it takes."""
+    _try(copy.deepcopy(model).to("meta").eval(), image_size, in_channels)
+
+
+def _try(twin: nn.Module, image_size: int, in_channels: int) -> None:
+    """Run a network on the meta device with one picture. Raises UserError when the size does not suit it."""
+    try:
+        _run(twin, image_size, in_channels)
+    except ValueError as error:  # of our own networks, which say what they take
+        raise UserError(str(error)) from error
+    except RuntimeError as error:
+        if (smallest := _smallest_size(twin, in_channels)) <= image_size:
+            raise  # something else is wrong
+        raise UserError(
+            f"pictures of {image_size} px are too small for this network; it takes {smallest} px or more"
+        ) from error
+
+
+def _run(twin: nn.Module, image_size: int, in_channels: int) -> None:
     with torch.no_grad():
         twin(torch.empty(1, in_channels, image_size, image_size, device="meta"))
-    return rows
+
+
+def _smallest_size(twin: nn.Module, in_channels: int) -> int:
+    """Return the smallest side that runs, found by halving; 1025 when none up to 1024 does."""
+    low, high = 1, 1025
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            _run(twin, middle, in_channels)
+            high = middle
+        except RuntimeError:
+            low = middle + 1
+    return low
 
 
 def count_macs(layer: nn.Module, output: Tensor) -> int:

@@ -39,6 +39,8 @@ class RunFolder:
 
     def check_free(self, *, overwrite: bool) -> None:
         """Raise UserError when a run is here and may not be replaced."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file; choose another folder by --out")
         if self.is_used and not overwrite:
             raise UserError(
                 f"{self.path} already holds a run. Go on with it by --resume auto, replace it by --overwrite, "

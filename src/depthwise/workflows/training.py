@@ -18,6 +18,7 @@ from depthwise.data.order import batch_sizes
 from depthwise.errors import UserError
 from depthwise.models.normalise import Normalise
 from depthwise.models.registry import ModelSpec, create_model, model_info, parse_options
+from depthwise.models.summary import check_image_size
 from depthwise.training.loop import run
 from depthwise.training.optim import build_optimizer
 from depthwise.training.state import TrainState
@@ -34,6 +35,8 @@ from depthwise.workflows.training_drive import drive
 
 BUILT_IN = {"model", "set", "image_size", "channels", "fit", "batch_size", "seed"}
 """Settings that a checkpoint's weights and position make no sense without."""
+MAX_BYTES = 2**38
+"""What training's weights may need: 256 GiB, more than any machine this is for."""
 SMALL = 32
 """Largest input side, px, at which `small_input` is set."""
 
@@ -92,6 +95,8 @@ def train(
         folder.check_free(overwrite=overwrite)
         index, skipped = split_index(read_index(Path(data)), config, split, workers, console)
         geometry = choose_geometry(index, spec, config, console)
+    if not start:
+        _check_network(spec, config, options, len(index.classes), geometry)
     with load_pictures(index, geometry, folder.path, skipped, workers, console) as pictures:
         if start:
             _check_unchanged(start, pictures, folder, allow_changes)
@@ -155,6 +160,29 @@ def _check_unchanged(start: _Start, pictures: TrainingPictures, folder: RunFolde
         )
 
 
+def _check_network(
+    spec: ModelSpec, config: TrainConfig, options: dict[str, Any], num_classes: int, geometry: Geometry
+) -> None:
+    """Raise UserError, before any picture is decoded, when the network cannot be built or takes no such pictures."""
+    small_input, own = _split_options(options, geometry)
+    with torch.device("meta"):
+        model = create_model(spec.name, num_classes, geometry.channels, small_input, **own)
+    check_image_size(model, geometry.image_size, geometry.channels)
+    num_bytes = 16 * sum(
+        parameter.numel() for parameter in model.parameters()
+    )  # weights, gradients, momentum, one copy
+    if num_bytes > MAX_BYTES:
+        raise UserError(
+            f"{config.model} with these options needs {num_bytes / 2**30:,.0f} GiB to train; try fewer channels"
+        )
+
+
+def _split_options(options: dict[str, Any], geometry: Geometry) -> tuple[bool, dict[str, Any]]:
+    """Return `small_input`, by the pictures' size unless it is set, and the network's own options."""
+    own = {name: value for name, value in options.items() if name != "small_input"}
+    return options.get("small_input", geometry.image_size <= SMALL), own
+
+
 def _new_card(
     spec: ModelSpec,
     config: TrainConfig,
@@ -163,8 +191,7 @@ def _new_card(
     geometry: Geometry,
     source: str,
 ) -> Card:
-    options = dict(options)
-    small_input = options.pop("small_input", geometry.image_size <= SMALL)
+    small_input, options = _split_options(options, geometry)
     training = {"config": config.to_json(), "pictures": pictures.digest, "source": source}
     return Card("checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper)
 
