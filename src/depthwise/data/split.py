@@ -54,5 +54,6 @@ def _check_sizes(units: dict[str, dict[str, list[int]]], *, num_needed: int) -> 
     if few:
         raise UserError(
             f"these classes have fewer than {num_needed} different pictures, too few for each split to get one: "
-            f"{', '.join(few)}\nAdd pictures, remove the class, or leave out a split with --valid 0 or --test 0."
+            f"{', '.join(few)} (a picture that stands in several classes counts for the first)\n"
+            "Add pictures, remove the class, or leave out a split with --valid 0 or --test 0."
         )
