@@ -316,13 +316,12 @@ def summary(
         Option of the network as NAME=VALUE; may be given several times.
     """
     require("torch", "train", "building a network")
-    from depthwise.models.registry import create_model, model_info, parse_options
-    from depthwise.models.summary import summary as summarise
+    from depthwise.models.registry import model_info, parse_options
+    from depthwise.models.summary import summary_of
     from depthwise.report.tables import summary_table
 
     spec = model_info(name)
-    model = create_model(name, num_classes, in_channels, **parse_options(spec, set))
-    rows = summarise(model, image_size or spec.image_size)
+    rows = summary_of(name, image_size, num_classes, in_channels, **parse_options(spec, set))
     if json_:
         print(json.dumps([row._asdict() for row in rows], indent=1))
     else:

@@ -1,12 +1,13 @@
 """What a network costs, layer by layer: measured on the `meta` device, so nothing is computed."""
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from depthwise.errors import UserError
+from depthwise.models.registry import create_model, model_info
 
 
 class LayerRow(NamedTuple):
@@ -40,6 +41,20 @@ def summary(model: nn.Module, image_size: int = 224, in_channels: int | None = N
             layer.register_forward_hook(lambda layer, _, output, name=name: record(name, layer, output))
     _try(twin, image_size, in_channels)
     return rows
+
+
+def summary_of(
+    name: str,
+    image_size: int | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    **options: Any,
+) -> list[LayerRow]:
+    """Return the rows of a registered network, by default as in its paper, without making its weights."""
+    with torch.device("meta"):
+        model = create_model(name, num_classes, in_channels, **options)
+    spec = model_info(name)
+    return summary(model, image_size or spec.image_size, in_channels or spec.in_channels)
 
 
 def check_image_size(model: nn.Module, image_size: int, in_channels: int) -> None:
