@@ -220,6 +220,7 @@ def predict(
     format: Literal["table", "json", "jsonl", "csv"] = "table",
     json_: AsJson = False,
     out: Path | None = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
 ) -> int:
@@ -242,6 +243,8 @@ def predict(
     """
     if not photos:
         raise UserError("predict needs photos: files, folders, globs, or - for paths on standard input")
+    if out and out.exists() and not overwrite:
+        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
     for photo in photos:  # "-" had to be let through, so other hyphens came too
         if photo.startswith("-") and photo != "-" and not os.path.lexists(photo):
             raise UserError(f"predict has no option {photo}\nHelp: depthwise predict --help")

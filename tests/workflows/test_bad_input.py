@@ -328,3 +328,52 @@ def test_a_run_folder_that_is_a_file_is_refused(photos, tmp_path, capsys):
 def test_predicting_nothing_is_no_success(trained, tmp_path, capsys):
     assert run(["predict", str(trained), str(tmp_path)]) == 2
     assert "no photos found in" in capsys.readouterr().err
+
+
+def test_evaluating_on_training_pictures_by_name_is_said_loudly(trained, capsys):
+    assert run(["evaluate", str(trained), "--split", "all"]) == 0
+    assert "training pictures are among these" in capsys.readouterr().err
+
+
+def test_copies_between_ready_made_splits_are_counted(photos, tmp_path, capsys):
+    shutil.copytree(photos, tmp_path / "data" / "train")
+    shutil.copytree(photos, tmp_path / "data" / "valid")
+    assert run(["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), *TRAIN]) == 0
+    assert "36 validation pictures are copies of training pictures" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt" or os.uname().sysname == "Darwin", reason="file systems that take UTF-8 names only")
+def test_a_class_name_that_is_not_utf8_is_refused_at_once(photos, tmp_path, capsys):
+    shutil.copytree(photos, tmp_path / "data")
+    os.rename(tmp_path / "data" / "red fox", os.fsencode(tmp_path / "data") + b"/l\xe4tin")
+    assert run(["split", str(tmp_path / "data"), "--out", str(tmp_path / "splits.csv")]) == 2
+    assert "is not valid UTF-8" in capsys.readouterr().err
+
+
+def test_answers_never_replace_a_file_unasked(trained, tmp_path, photos, capsys):
+    photo = tmp_path / "mine.png"
+    shutil.copy(photos / "猫" / "photo 01.png", photo)
+    before = photo.read_bytes()
+    assert run(["predict", str(trained), str(photo), "--out", str(photo)]) == 2
+    assert "replace it with --overwrite" in capsys.readouterr().err
+    assert photo.read_bytes() == before
+
+
+def test_a_link_to_itself_is_no_class(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "data")
+    (tmp_path / "data" / "loop").symlink_to("loop")
+    assert run(["split", str(tmp_path / "data"), "--out", str(tmp_path / "splits.csv")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["summary", "resnet18", "--image-size", "0"], "at least 1 px"),
+        (["summary", "resnet18", "--num-classes", "0"], "num_classes=0 is not a whole number above zero"),
+        (["summary", "resnet18", "--in-channels", "0"], "in_channels=0 is not a whole number above zero"),
+        (["train", "x", "--resume", "auto", "--overwrite"], "give one of them"),
+    ],
+)
+def test_numbers_and_flags_that_make_no_sense_are_refused(arguments, message, capsys):
+    assert run(arguments) == 2
+    assert message in capsys.readouterr().err

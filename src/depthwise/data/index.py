@@ -77,6 +77,7 @@ def read_index(source: Path) -> Index:
         raise UserError(
             f"{source}: only one class, {index.classes[0]!r}; a classifier needs two or more, each in its own folder"
         )
+    _check_names(index)
     _check_same_classes(index)
     return index
 
@@ -123,9 +124,16 @@ def _folders(root: Path) -> tuple[list[str], list[str], int]:
         entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(f"{root}: cannot be read: {error.strerror}") from error
-    folders = [entry.name for entry in entries if entry.is_dir()]
-    loose = sum(1 for entry in entries if not entry.is_dir() and is_picture_name(entry.name))
+    folders = [entry.name for entry in entries if _is_folder(entry)]
+    loose = sum(1 for entry in entries if entry.name not in folders and is_picture_name(entry.name))
     return [n for n in folders if not _is_hidden(n)], [n for n in folders if _is_hidden(n)], loose
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_hidden(name: str) -> bool:
@@ -149,6 +157,14 @@ def find_pictures(folder: Path) -> tuple[list[Path], int]:
             elif not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
                 num_other += 1
     return paths, num_other
+
+
+def _check_names(index: Index) -> None:
+    for name in index.classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{index.source}: the class name {name!r} is not valid UTF-8; rename the folder") from None
 
 
 def _check_same_classes(index: Index) -> None:
@@ -195,7 +211,10 @@ def write_manifest(path: Path, records: Iterable[Record]) -> None:
     for record in records:
         place = _relative(record.path, path.parent)
         writer.writerow((place, record.label, record.split, record.hash, record.group))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path.parent}: {error.strerror}") from error
     files.write_whole(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
 

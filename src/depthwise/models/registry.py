@@ -181,6 +181,9 @@ def create_model(
     spec = model_info(name)
     if pretrained is not None:
         raise UserError(f"pretrained={pretrained!r}: this version has no pretrained weights; leave it out")
+    for what, count in (("num_classes", num_classes), ("in_channels", in_channels)):
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise UserError(f"{spec.name}: {what}={count!r} is not a whole number above zero")
     for key, value in options.items():
         check_option(spec.name, spec.allowed_options, key, value)
     try:

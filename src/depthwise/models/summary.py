@@ -54,7 +54,7 @@ def summary_of(
     with torch.device("meta"):
         model = create_model(name, num_classes, in_channels, **options)
     spec = model_info(name)
-    return summary(model, image_size or spec.image_size, in_channels or spec.in_channels)
+    return summary(model, spec.image_size if image_size is None else image_size, in_channels or spec.in_channels)
 
 
 def check_image_size(model: nn.Module, image_size: int, in_channels: int) -> None:
@@ -64,6 +64,8 @@ def check_image_size(model: nn.Module, image_size: int, in_channels: int) -> Non
 
 def _try(twin: nn.Module, image_size: int, in_channels: int) -> None:
     """Run a network on the meta device with one picture. Raises UserError when the size does not suit it."""
+    if image_size < 1:
+        raise UserError(f"pictures of {image_size} px: at least 1 px is needed")
     try:
         _run(twin, image_size, in_channels)
     except ValueError as error:  # of our own networks, which say what they take

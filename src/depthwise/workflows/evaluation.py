@@ -84,6 +84,8 @@ def evaluate(
     assert index is not None
     _check_classes(index, card.classes)
     records = _choose_records(index, used, split, console)
+    if split in ("train", "all") and used:
+        console.warn("training pictures are among these: the result says nothing about new ones")
     if not allow_other_split:
         _refuse_known([r.path for r in records], {r.path: r.split for r in used.records} if used else {}, split)
     known = {r.hash: r.split for r in used.records if r.hash} if used and not allow_other_split else {}

@@ -84,6 +84,8 @@ def train(
     if threads is not None:
         set_threads(threads)
     source = os.path.abspath(data)
+    if resume == "auto" and overwrite:
+        raise UserError("--resume auto goes on with a run, --overwrite replaces it: give one of them")
     start = _reopen(folder, config, source, allow_changes) if resume == "auto" and folder.last.exists() else None
     if start and start.position["epoch"] >= config.epochs:
         console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")

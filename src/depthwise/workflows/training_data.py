@@ -66,6 +66,8 @@ def load_pictures(
         check_share(skipped, len(training) + len(valid) + len(skipped))
         check_same_classes(index.classes, training.records, f"{index.source} (train)")
         check_same_classes(index.classes, valid.records, f"{index.source} (valid)")
+        if num_copies := int(np.isin(valid.ids, training.ids).sum()):
+            console.warn(f"{num_copies} validation pictures are copies of training pictures: their accuracy means less")
         yield TrainingPictures(training, valid, index.part("test"), index.classes, tuple(skipped))
 
 
