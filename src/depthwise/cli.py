@@ -30,6 +30,7 @@ app = App(
     help="From a folder of labelled photos to a small, fast, honest image classifier. First look: depthwise demo",
     default_parameter=Parameter(negative_iterable=()),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `run` says what happened
 )
 datasets_app = App(
     name="datasets",
@@ -148,6 +149,8 @@ def train(
 
     config, terminal = config or TrainConfig(), _terminal()
     shares = {name: value for name, value in (("valid", valid), ("test", test)) if value is not None}
+    if shares and data.is_file():
+        raise UserError(f"{data} says itself who is in which split; leave --valid and --test out")
     result = run_train(
         data,
         out,
@@ -395,7 +398,7 @@ def run(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 128 + error.signum
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("stopped; nothing was written", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -377,3 +377,20 @@ def test_a_link_to_itself_is_no_class(photos, tmp_path):
 def test_numbers_and_flags_that_make_no_sense_are_refused(arguments, message, capsys):
     assert run(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_shares_for_a_manifest_that_has_a_split_are_refused(photos, tmp_path, capsys):
+    manifest = tmp_path / "splits.csv"
+    assert run(["split", str(photos), "--out", str(manifest)]) == 0
+    assert run(["train", str(manifest), "--valid", "0.2", "--out", str(tmp_path / "run")]) == 2
+    assert "says itself who is in which split" in capsys.readouterr().err
+
+
+def test_ctrl_c_outside_training_says_so(photos, tmp_path, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("depthwise.workflows.splitting.read_index", interrupt)
+    assert run(["split", str(photos), "--out", str(tmp_path / "splits.csv")]) == 130
+    assert "stopped; nothing was written" in capsys.readouterr().err
+    assert not (tmp_path / "splits.csv").exists()
