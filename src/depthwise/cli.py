@@ -398,7 +398,7 @@ def run(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 128 + error.signum
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -121,7 +121,7 @@ def _step(
     """Take one optimiser step; return the batch's mean training loss. Raises UserError when it is not finite."""
     torch.manual_seed(int(mix(state.step, config.seed, DROPOUT)[0]) >> 1)
     state.model.train()
-    set_learning_rate(state.optimizer, lr)  # type: ignore[arg-type]
+    set_learning_rate(state.optimizer, lr)
     images, labels = torch.from_numpy(batch.images).to(device), torch.from_numpy(batch.labels).to(device)
     logits = state.model(normalise(images))
     loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)

@@ -1,7 +1,7 @@
 """The optimiser: SGD with Nesterov momentum; weight decay on weights only."""
 
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 
 
 def build_optimizer(model: nn.Module, *, momentum: float, weight_decay: float) -> SGD:
@@ -12,7 +12,7 @@ def build_optimizer(model: nn.Module, *, momentum: float, weight_decay: float) -
     return SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0)
 
 
-def set_learning_rate(optimizer: SGD, lr: float) -> None:
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Use `lr` in the next step, for all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = lr
