@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "list_models": "depthwise.models.registry",
     "model_info": "depthwise.models.registry",
-    "create_model": "depthwise.models.registry",
+    "create_model": "depthwise.models.create",
     "ModelSpec": "depthwise.models.registry",
     "summary": "depthwise.models.summary",
     "split": "depthwise.workflows.splitting",

@@ -322,7 +322,8 @@ def summary(
         Option of the network as NAME=VALUE; may be given several times.
     """
     require("torch", "train", "building a network")
-    from depthwise.models.registry import model_info, parse_options
+    from depthwise.models.create import parse_options
+    from depthwise.models.registry import model_info
     from depthwise.models.summary import summary_of
     from depthwise.report.tables import summary_table
 

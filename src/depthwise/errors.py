@@ -37,13 +37,15 @@ def suggest(wanted: str, allowed: list[str]) -> str:
 
 
 def require(module: str, extra: str, purpose: str) -> None:
-    """Raise UserError with the pip command when `module`, which belongs to an extra, is not installed."""
+    """Raise UserError with the pip command when `module` is not installed; `extra` is ours that brings it, or ''."""
     from importlib.util import find_spec
 
     if find_spec(module) is None:
-        raise UserError(
-            f"{purpose} needs {module}, which is not installed.\n"
-            f"Install it with: pip install 'depthwise[{extra}]'\n"
-            "For the small CPU build of torch on Linux, first: "
-            "pip install torch --index-url https://download.pytorch.org/whl/cpu"
-        )
+        message = f"{purpose} needs {module}, which is not installed.\nInstall it with: pip install "
+        message += f"'depthwise[{extra}]'" if extra else module
+        if extra == "train":
+            message += (
+                "\nFor the small CPU build of torch on Linux, first: "
+                "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+            )
+        raise UserError(message)

@@ -11,8 +11,8 @@ from depthwise.artifact import Card
 from depthwise.data.geometry import Geometry
 from depthwise.deploy.eager import EagerEngine
 from depthwise.errors import UserError
+from depthwise.models.create import create_model
 from depthwise.models.normalise import Normalise
-from depthwise.models.registry import create_model
 
 GEOMETRY = Geometry(16, 3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 CARD = Card("model", "mobilenet_v3_small_x0_75", {"drop_rate": 0.5}, True, ("a", "b", "c"), GEOMETRY)

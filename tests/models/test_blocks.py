@@ -58,7 +58,7 @@ def test_a_conv_block_with_stride_two_starts_at_the_corner():
 
 def test_a_conv_block_without_activation_ends_in_its_norm():
     block = ConvNormAct(4, 6, 5, groups=2, norm=blocks.batch_norm(1e-3, 0.01), act=None)
-    assert [type(layer) for layer in block] == [nn.Conv2d, nn.BatchNorm2d]
+    assert [type(layer) for layer in block] == [blocks.SameConv2d, nn.BatchNorm2d]
     assert (block.conv.padding, block.conv.groups, block.conv.bias) == ((2, 2), 2, None)
     assert (block.norm.eps, block.norm.momentum) == (1e-3, 0.01)
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from depthwise.errors import UserError
-from depthwise.models.registry import create_model, facts, list_models, model_info
+from depthwise.models.create import create_model
+from depthwise.models.registry import facts, list_models, model_info
 from depthwise.models.summary import summary
 
 NAMES = list_models()
@@ -295,7 +296,7 @@ def test_lenet_takes_the_mean_or_the_maximum_and_tanh_or_relu():
 
 def test_lenet_starts_with_weights_that_keep_the_signals_size():
     torch.manual_seed(0)
-    c5 = create_model("lenet5").c5[1]  # 400 inputs
+    c5 = create_model("lenet5").c5[0]  # 400 inputs
     assert c5.weight.std().item() == pytest.approx(400**-0.5, rel=0.02)
     assert not c5.bias.any()
 

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from depthwise.models.registry import create_model
+from depthwise.models.create import create_model
 from depthwise.models.summary import LayerRow, summary
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from depthwise.errors import UserError
-from depthwise.models.registry import create_model, list_models, model_info
+from depthwise.models.create import create_model
+from depthwise.models.registry import list_models, model_info
 from depthwise.models.summary import summary
 
 NAMES = [
@@ -185,7 +186,7 @@ def test_small_input_leaves_a_map_to_pool(name):
     with torch.device("meta"):
         model = create_model(name, small_input=True).eval()
         seen = []
-        part = model.features if name == "alexnet" else model.blocks
+        part = model.blocks
         part.register_forward_hook(lambda _, __, y: seen.append(tuple(y.shape[1:])))
         assert model(torch.empty(2, 3, 32, 32)).shape == (2, 1000)
     assert seen == [SMALL_MAPS[name]]
@@ -202,8 +203,8 @@ def test_the_average_before_alexnets_linear_layers_is_the_identity_at_its_own_si
     x = torch.rand(1, 256, 6, 6)
     with torch.device("meta"):
         model = create_model("alexnet").eval()
-        assert model.features(torch.empty(1, 3, 227, 227)).shape == (1, 256, 6, 6)
-    assert torch.equal(model.pool(x), x)
+        assert model.blocks(torch.empty(1, 3, 227, 227)).shape == (1, 256, 6, 6)
+    assert torch.equal(model.pool(x), x.flatten(1))
 
 
 def test_stochastic_depth_keeps_the_mean_and_rests_in_evaluation():
@@ -226,7 +227,7 @@ def test_drop_connect_rises_linearly_over_the_blocks():
 def test_alexnet_starts_as_the_paper_says():
     model = create_model("alexnet", num_classes=10)
     biases = [
-        layer.bias[0].item() for layer in (*model.features, *model.hidden, model.classifier) if hasattr(layer, "bias")
+        layer.bias[0].item() for layer in (*model.blocks, *model.hidden, model.classifier) if hasattr(layer, "bias")
     ]
     assert biases == [0, 1, 0, 1, 1, 1, 1, 0]
     assert model.hidden[0].weight.std().item() == pytest.approx(0.01, rel=0.01)

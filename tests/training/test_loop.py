@@ -15,8 +15,8 @@ from depthwise.data.cache import Dataset
 from depthwise.data.geometry import Geometry
 from depthwise.data.order import mix
 from depthwise.errors import UserError
+from depthwise.models.create import create_model
 from depthwise.models.normalise import Normalise
-from depthwise.models.registry import create_model
 from depthwise.training.loop import EpochReport, StepReport, compute_logits, run
 from depthwise.training.optim import build_optimizer
 from depthwise.training.schedule import cosine

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from depthwise.models.registry import create_model
+from depthwise.models.create import create_model
 from depthwise.training.optim import build_optimizer, set_learning_rate
 
 

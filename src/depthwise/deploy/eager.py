@@ -8,8 +8,8 @@ from torch import Tensor
 from depthwise.artifact import Card
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
+from depthwise.models.create import create_model
 from depthwise.models.normalise import Normalise
-from depthwise.models.registry import create_model
 
 
 class EagerEngine:

@@ -13,13 +13,13 @@ sizes through. The network of 2014 without groups is `alexnet_owt`.
 3x3 positions.
 """
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from depthwise.models import blocks
 from depthwise.models.registry import register
 
 
-class AlexNet(nn.Module):
+class AlexNet(blocks.Network):
     """Five convolutions, three linear layers: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
@@ -28,7 +28,7 @@ class AlexNet(nn.Module):
         super().__init__()
         side = 3 if small_input else 6
         first = nn.Conv2d(in_channels, 96, 3, padding=1) if small_input else nn.Conv2d(in_channels, 96, 11, stride=4)
-        self.features = nn.Sequential(
+        self.blocks = nn.Sequential(
             *(first, nn.ReLU(inplace=True), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0), nn.MaxPool2d(3, 2)),
             *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(inplace=True)),
             *(nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0), nn.MaxPool2d(3, 2)),
@@ -36,24 +36,19 @@ class AlexNet(nn.Module):
             *(nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(inplace=True)),
             *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
         )
-        self.pool = nn.AdaptiveAvgPool2d(side)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten())
         self.hidden = nn.Sequential(
             *(nn.Linear(256 * side * side, 4096), nn.ReLU(inplace=True), nn.Dropout(drop_rate)),
             *(nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(drop_rate)),
         )
         self.classifier = nn.Linear(4096, num_classes)
-        convolutions = [module for module in self.features if isinstance(module, nn.Conv2d)]
+        convolutions = [module for module in self.blocks if isinstance(module, nn.Conv2d)]
         hidden = [module for module in self.hidden if isinstance(module, nn.Linear)]
         for layer in (*convolutions, *hidden, self.classifier):
             nn.init.normal_(layer.weight, 0.0, 0.01)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         for layer in (convolutions[1], convolutions[3], convolutions[4], *hidden):
             nn.init.ones_(layer.bias)  # type: ignore[arg-type]
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = torch.flatten(self.pool(self.features(images)), 1)
-        logits: Tensor = self.classifier(self.hidden(x))
-        return logits
 
 
 register(

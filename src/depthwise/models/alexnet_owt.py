@@ -9,14 +9,13 @@ Not from the paper: all that is said above to be from elsewhere; the initialisat
 positions.
 """
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from depthwise.models import blocks
 from depthwise.models.registry import register
 
 
-class AlexNetOwt(nn.Module):
+class AlexNetOwt(blocks.Network):
     """Five convolutions, three linear layers: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
@@ -25,25 +24,20 @@ class AlexNetOwt(nn.Module):
         super().__init__()
         first = nn.Conv2d(in_channels, 64, 3, padding=1) if small_input else nn.Conv2d(in_channels, 64, 11, 4, 2)
         side = 3 if small_input else 6
-        self.features = nn.Sequential(
+        self.blocks = nn.Sequential(
             *(first, nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
             *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
             *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(inplace=True)),
             *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True)),
             *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
         )
-        self.pool = nn.AdaptiveAvgPool2d(side)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten())
         self.hidden = nn.Sequential(
             *(nn.Dropout(drop_rate), nn.Linear(256 * side * side, 4096), nn.ReLU(inplace=True)),
             *(nn.Dropout(drop_rate), nn.Linear(4096, 4096), nn.ReLU(inplace=True)),
         )
         self.classifier = nn.Linear(4096, num_classes)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = torch.flatten(self.pool(self.features(images)), 1)
-        logits: Tensor = self.classifier(self.hidden(x))
-        return logits
 
 
 register(

@@ -1,14 +1,17 @@
 """Layers that several papers share. Axes are B, C, H, W everywhere."""
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 Norm = Callable[[int], nn.Module]
 Activation = Callable[[], nn.Module]
+Padding = Literal["symmetric", "same_tf"]
 
 
 def batch_norm(eps: float, momentum: float) -> Norm:
@@ -42,6 +45,28 @@ def bind(network: Callable[..., nn.Module], *table: Any) -> Callable[..., nn.Mod
     return partial(network, *table)
 
 
+class SameConv2d(nn.Conv2d):
+    """A convolution with an odd kernel whose output has ceil(H / stride) rows and ceil(W / stride) columns.
+
+    PyTorch's ports add kernel_size // 2 zeros on all sides. TensorFlow's 'SAME' adds as few as it needs, the odd one at
+    the bottom and on the right; weights trained that way need it (`uses_tf_padding`). With stride 1 they are one.
+    """
+
+    uses_tf_padding = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.uses_tf_padding or self.stride[0] == 1:
+            return super().forward(x)
+        vertical, horizontal = (self._missing(side) for side in x.shape[2:])
+        x = functional.pad(x, (horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2))
+        return functional.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+    def _missing(self, side: int) -> int:
+        """Return the zeros that an axis of this length needs."""
+        kernel_size, stride = self.kernel_size[0], self.stride[0]
+        return max((math.ceil(side / stride) - 1) * stride + kernel_size - side, 0)
+
+
 class ConvNormAct(nn.Sequential):
     """act(norm(conv(x))) with 'same' padding for odd kernels; `act=None` leaves the output linear."""
 
@@ -56,7 +81,7 @@ class ConvNormAct(nn.Sequential):
         stride: int = 1,
         groups: int = 1,
     ) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
+        conv = SameConv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
         layers = OrderedDict[str, nn.Module](conv=conv, norm=norm(out_channels))
         if act is not None:
             layers["act"] = act()
@@ -108,3 +133,78 @@ def initialise(model: nn.Module) -> None:
             nn.init.normal_(module.weight, 0.0, 0.01)
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def stride_of(layer: nn.Module) -> int:
+    """Return how many rows of a layer's input stand for one of its output: along a sequence the product."""
+    if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return layer.stride if isinstance(layer.stride, int) else layer.stride[0]
+    strides = [stride_of(child) for child in layer.children()]
+    return math.prod(strides) if isinstance(layer, nn.Sequential) else max(strides, default=1)
+
+
+class FeatureMap(NamedTuple):
+    """A map inside a network."""
+
+    name: str  # path of the layer that gives it, e.g. blocks.5
+    stride: int  # pixels of the picture from one position to the next
+    map: Tensor  # (B, C, H, W)
+
+
+class Network(nn.Sequential):
+    """Images (B, C, H, W) -> logits (B, K): the children one after another, in the order in which they are set.
+
+    The children before `pool` keep maps; `classifier` is the last with weights.
+    """
+
+    classifier: nn.Module
+    stages: tuple[int, ...] = ()
+    """How many of `blocks` stand for each line of the paper's table, where lines are repeated."""
+    initialise = staticmethod(initialise)
+    """Draws a layer's first weights, by the paper's rule where it has one."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for layer in self:
+            x = layer(x)
+        return x
+
+    def set_padding(self, padding: Padding) -> None:
+        """Pad in front of convolutions with a stride as PyTorch's ports do, or as TensorFlow does."""
+        for layer in self.modules():
+            if isinstance(layer, SameConv2d):
+                layer.uses_tf_padding = padding == "same_tf"
+
+    def features(self, images: Tensor) -> list[FeatureMap]:
+        """Return the last map of each size, from the largest to the smallest, for images (B, C, H, W)."""
+        maps, name, stride, x = [], "", 1, images
+        for following, layer in self._map_layers():
+            if name and stride_of(layer) > 1:
+                maps.append(FeatureMap(name, stride, x))
+            name, stride, x = following, stride * stride_of(layer), layer(x)
+        return [*maps, FeatureMap(name, stride, x)]
+
+    def _map_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the layers before the pooling with their paths: plain sequences one by one."""
+        for name, child in self.named_children():
+            if name in ("pool", "classifier"):
+                return
+            if type(child) is nn.Sequential:
+                yield from ((f"{name}.{inner}", layer) for inner, layer in child.named_children())
+            else:
+                yield name, child
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a fresh classifier for `num_classes` in place of the old one. Raises ValueError where it is fixed."""
+        self.classifier = self._fresh(self.classifier, num_classes)
+
+    def _fresh(self, old: nn.Module, num_classes: int) -> nn.Module:
+        place: dict[str, Any] = {"device": next(self.parameters()).device, "dtype": next(self.parameters()).dtype}
+        if isinstance(old, nn.Linear):
+            new: nn.Module = nn.Linear(old.in_features, num_classes, **place)
+        elif isinstance(old, nn.Conv2d):
+            new = nn.Conv2d(old.in_channels, num_classes, 1, **place)
+        else:
+            raise ValueError(f"the classifier of this network is fixed ({type(old).__name__})")
+        self.initialise(new)
+        return new

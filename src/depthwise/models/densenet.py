@@ -50,7 +50,7 @@ class DenseLayer(nn.Module):
         return torch.cat([x, self.dropout(self.conv(self.reduce(x)))], 1)
 
 
-class DenseNet(nn.Module):
+class DenseNet(shared.Network):
     """Stem, dense blocks with transitions between, pooling, linear layer: images (B, C, H, W) -> logits (B, K).
 
     `blocks`: layers per block; `growth`: channels that a layer adds; `compression`: share of channels that a transition
@@ -94,10 +94,6 @@ class DenseNet(nn.Module):
         self.pool = shared.GlobalAveragePool()
         self.classifier = nn.Linear(channels, num_classes)
         shared.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.pool(self.norm(self.blocks(self.stem(images)))))
-        return logits
 
 
 for _depth, (_blocks, _growth, _stem) in DEPTHS.items():

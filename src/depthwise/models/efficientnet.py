@@ -117,7 +117,7 @@ class MBConv(nn.Module):
         return x + self.drop(y) if self.is_residual else y
 
 
-class EfficientNet(nn.Module):
+class EfficientNet(blocks.Network):
     """Stem, MBConv blocks, 1x1 convolution, pooling, linear layer: images (B, C, H, W) -> logits (B, K).
 
     `width` scales channels, `depth` repeats; `drop_connect` is the rate of stochastic depth at the last block.
@@ -136,6 +136,7 @@ class EfficientNet(nn.Module):
         drop_rate: float = 0.2,
         bn_eps: float = 1e-3,
         bn_momentum: float = 0.01,
+        padding: blocks.Padding = "symmetric",
     ) -> None:
         super().__init__()
         norm = blocks.batch_norm(bn_eps, bn_momentum)
@@ -155,17 +156,13 @@ class EfficientNet(nn.Module):
                     MBConv(channels, out_channels, row, stride, act=act, has_se=not is_lite, rate=rate, norm=norm)
                 )
                 channels = out_channels
-        self.blocks = nn.Sequential(*layers)
+        self.blocks, self.stages = nn.Sequential(*layers), tuple(repeats)
         self.head = blocks.ConvNormAct(channels, last, norm=norm, act=act)
         self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(last, num_classes)
+        self.set_padding(padding)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.head(self.blocks(self.stem(images))))
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
 
 
 for _scale in SCALES:

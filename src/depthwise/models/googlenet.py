@@ -72,7 +72,7 @@ class Inception(nn.Module):
         return torch.cat([self.one(x), self.three(x), self.five(x), self.pool(x)], 1)
 
 
-class GoogLeNet(nn.Module):
+class GoogLeNet(blocks.Network):
     """Stem, nine Inception modules, pooling, linear layer: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
@@ -91,42 +91,46 @@ class GoogLeNet(nn.Module):
         norm = None if kind == "paper" else blocks.batch_norm(bn_eps, bn_momentum)
         lrn = nn.LocalResponseNorm(5, 1e-4, 0.75) if kind == "paper" else nn.Identity()
         pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        last_pool = nn.MaxPool2d(2, 2, ceil_mode=True) if kind == "torchvision" else pool
         if small_input:
             self.stem = nn.Sequential(conv(in_channels, 192, 3, 1, norm), lrn)
         else:
             first = conv(in_channels, 64, 7, 2, norm), pool, lrn
             self.stem = nn.Sequential(*first, conv(64, 64, 1, 1, norm), conv(64, 192, 3, 1, norm), lrn, pool)
-        self.inception = nn.ModuleDict()
+        self.blocks = nn.Sequential()
         channels = 192
         for row in TABLE:
-            self.inception[row.name] = Inception(channels, row, 3 if kind == "torchvision" else 5, norm)
+            self.blocks.add_module(row.name, Inception(channels, row, 3 if kind == "torchvision" else 5, norm))
             channels = row.one + row.three + row.five + row.pool
-        last_pool = nn.MaxPool2d(2, 2, ceil_mode=True) if kind == "torchvision" else pool
-        self.pools = nn.ModuleDict({"3b": pool, "4e": last_pool})
+            if row.name in ("3b", "4e"):
+                self.blocks.add_module(f"pool{row.name[0]}", pool if row.name == "3b" else last_pool)
         average = nn.AvgPool2d(5, 3) if kind == "paper" and not small_input else nn.AdaptiveAvgPool2d(4)
         heads = {"4a": 512, "4d": 528} if aux else {}
-        self.aux = nn.ModuleDict({n: _head(average, c, num_classes, norm) for n, c in heads.items()})
-        self.global_pool = blocks.GlobalAveragePool()
+        self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(channels, num_classes)
+        self.aux = nn.ModuleDict({n: _head(average, c, num_classes, norm) for n, c in heads.items()})
         blocks.initialise(self)
 
-    def _run(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        x, maps = self.stem(images), {}
-        for name, module in self.inception.items():
-            x = maps[name] = module(x)
-            if name in self.pools:
-                x = self.pools[name](x)
-        return x, maps
-
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.dropout(self.global_pool(self._run(images)[0])))
+        features = self.pool(self.blocks(self.stem(images)))
+        logits: Tensor = self.classifier(self.dropout(features))
         return logits
 
     def auxiliary_logits(self, images: Tensor) -> list[Tensor]:
         """Return the logits (B, K) of the auxiliary classifiers, nearest to the input first; none without `aux`."""
-        maps = self._run(images)[1]
-        return [head(maps[name]) for name, head in self.aux.items()]
+        x, found = self.stem(images), []
+        for name, module in self.blocks.named_children():
+            x = module(x)
+            if name in self.aux:
+                found.append(self.aux[name](x))
+        return found
+
+    def reset_classifier(self, num_classes: int) -> None:
+        super().reset_classifier(num_classes)
+        for name, head in self.aux.named_children():
+            *layers, old = head.children()
+            self.aux[name] = nn.Sequential(*layers, self._fresh(old, num_classes))
 
 
 def _head(average: nn.Module, in_channels: int, num_classes: int, norm: blocks.Norm | None) -> nn.Sequential:

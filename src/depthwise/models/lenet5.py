@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from depthwise.models.blocks import Network
 from depthwise.models.registry import register
 
 TABLE = (
@@ -56,13 +57,13 @@ class Subsample(nn.Module):
 
     def __init__(self, num_maps: int) -> None:
         super().__init__()
+        self.sum = nn.AvgPool2d(2, divisor_override=1)
         self.weight = nn.Parameter(torch.full((num_maps, 1, 1), 0.25))  # the mean, to begin with
         self.bias = nn.Parameter(torch.zeros(num_maps, 1, 1))
         self.act = ScaledTanh()
 
     def forward(self, x: Tensor) -> Tensor:
-        sums = 4 * nn.functional.avg_pool2d(x, 2)
-        out: Tensor = self.act(self.weight * sums + self.bias)
+        out: Tensor = self.act(self.weight * self.sum(x) + self.bias)
         return out
 
 
@@ -92,8 +93,19 @@ class DigitCodes(nn.Module):
         return -(x[:, None, :] - self.codes).square().sum(2)
 
 
-class LeNet5(nn.Module):
+def initialise(model: nn.Module) -> None:
+    """Draw weights from N(0, 1 / fan-in); biases are 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, module.weight[0].numel() ** -0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class LeNet5(Network):
     """C1 S2 C3 S4 C5 F6 output, by the paper's names: images (B, C, 32, 32) -> logits (B, K)."""
+
+    initialise = staticmethod(initialise)
 
     def __init__(
         self,
@@ -112,18 +124,17 @@ class LeNet5(nn.Module):
         self.s2: nn.Module = subsample(2)
         self.c3 = nn.Sequential(nn.Conv2d(6, 16, 5), act())  # (B, 16, 10, 10)
         self.s4: nn.Module = subsample(2)
-        self.c5 = nn.Sequential(nn.Flatten(), nn.Linear(16 * 5 * 5, 120), act())
+        self.pool = nn.Flatten()
+        self.c5 = nn.Sequential(nn.Linear(16 * 5 * 5, 120), act())
         self.f6 = nn.Sequential(nn.Linear(120, 84), act())
         self.dropout = nn.Dropout(drop_rate)
         self.classifier: nn.Module = nn.Linear(84, num_classes)
-        _initialise(self)
+        self.initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[2:] != (32, 32):
             raise ValueError(f"LeNet-5 takes pictures of 32 x 32 px, not {images.shape[2]} x {images.shape[3]}")
-        features = self.c5(self.s4(self.c3(self.s2(self.c1(images)))))
-        logits: Tensor = self.classifier(self.dropout(self.f6(features)))
-        return logits
+        return super().forward(images)
 
 
 def lenet5_1998(*, num_classes: int = 10, in_channels: int = 1, small_input: bool = False) -> LeNet5:
@@ -138,16 +149,8 @@ def lenet5_1998(*, num_classes: int = 10, in_channels: int = 1, small_input: boo
     # Convolutions feed the subsampling directly: the activation is there (Figure 2).
     model.c1[1], model.c3 = nn.Identity(), nn.Sequential(SparseConv(), nn.Identity())
     model.classifier = DigitCodes()
-    _initialise(model)
+    model.initialise(model)
     return model
-
-
-def _initialise(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.normal_(module.weight, 0.0, module.weight[0].numel() ** -0.5)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 for _name, _builder, _fact in (

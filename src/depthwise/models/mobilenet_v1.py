@@ -12,7 +12,7 @@ initialisation (see `blocks.initialise`). The public ports use ReLU6 instead of 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from depthwise.models import blocks
 from depthwise.models.registry import register
@@ -59,7 +59,7 @@ class Separable(nn.Sequential):
         self.pointwise = blocks.ConvNormAct(middle, out_channels, norm=norm, act=act)
 
 
-class MobileNetV1(nn.Module):
+class MobileNetV1(blocks.Network):
     """Stem, thirteen separable pairs, global average pooling, one linear layer: images (B, C, H, W) -> logits (B, K).
 
     `width` is the paper's alpha: it scales every layer, the stem and the last 1024 included. `depth_multiplier` is the
@@ -81,6 +81,7 @@ class MobileNetV1(nn.Module):
         drop_rate: float = 1e-3,
         bn_eps: float = 1e-3,
         bn_momentum: float = 0.1,
+        padding: blocks.Padding = "symmetric",
     ) -> None:
         super().__init__()
         norm, act = blocks.batch_norm(bn_eps, bn_momentum), blocks.activation(activation)
@@ -95,15 +96,13 @@ class MobileNetV1(nn.Module):
             )
             channels = out_channels
         self.blocks = nn.Sequential(*pairs)
+        starts = [index for index, row in enumerate(rows) if index == 0 or row.s > 1]
+        self.stages = tuple(end - start for start, end in zip(starts, [*starts[1:], len(rows)], strict=True))
         self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(channels, num_classes)
+        self.set_padding(padding)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.blocks(self.stem(images)))
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
 
 
 for _name, _width in (("0_25", 0.25), ("0_5", 0.5), ("0_75", 0.75), ("1_0", 1.0)):

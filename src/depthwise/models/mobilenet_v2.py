@@ -54,7 +54,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.is_residual else y
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(blocks.Network):
     """Stem, inverted residuals, 1x1 convolution, pooling, linear layer: images (B, C, H, W) -> logits (B, K).
 
     `width` is the paper's width multiplier; channels are rounded to multiples of `round_to` by `make_divisible`.
@@ -71,6 +71,7 @@ class MobileNetV2(nn.Module):
         drop_rate: float = 0.2,
         bn_eps: float = 1e-3,
         bn_momentum: float = 0.1,
+        padding: blocks.Padding = "symmetric",
     ) -> None:
         super().__init__()
         norm, act = blocks.batch_norm(bn_eps, bn_momentum), blocks.activation("relu6")
@@ -83,18 +84,14 @@ class MobileNetV2(nn.Module):
             for stride in (first_stride, *(row.n - 1) * (1,)):
                 layers.append(InvertedResidual(channels, out_channels, expansion=row.t, stride=stride, norm=norm))
                 channels = out_channels
-        self.blocks = nn.Sequential(*layers)
+        self.blocks, self.stages = nn.Sequential(*layers), tuple(row.n for row in TABLE)
         last = blocks.make_divisible(1280 * max(1.0, width), round_to)
         self.head = blocks.ConvNormAct(channels, last, norm=norm, act=act)
         self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(last, num_classes)
+        self.set_padding(padding)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.head(self.blocks(self.stem(images))))
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
 
 
 for _name, _width in (("0_35", 0.35), ("0_5", 0.5), ("0_75", 0.75), ("1_0", 1.0), ("1_3", 1.3), ("1_4", 1.4)):

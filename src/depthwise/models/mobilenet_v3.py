@@ -14,6 +14,7 @@ squeeze-and-excite, no hard-swish, 3x3 kernels only.
 """
 
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -91,7 +92,7 @@ class Bottleneck(nn.Module):
         return x + y if self.is_residual else y
 
 
-class MobileNetV3(nn.Module):
+class MobileNetV3(blocks.Network):
     """Stem, bottlenecks, 1x1 convolution, pooling, two linear layers: images (B, C, H, W) -> logits (B, K).
 
     The paper's two layers after the pooling are 1x1 convolutions on a 1x1 map: the same sums as the linear layers here.
@@ -111,6 +112,7 @@ class MobileNetV3(nn.Module):
         drop_rate: float = 0.2,
         bn_eps: float = 1e-3,
         bn_momentum: float = 0.01,
+        padding: blocks.Padding = "symmetric",
     ) -> None:
         super().__init__()
         rows = [row._replace(k=3, se=False, nl=RE) for row in table] if minimal else list(table)
@@ -128,6 +130,7 @@ class MobileNetV3(nn.Module):
             layers.append(Bottleneck(channels, middle, row, out_channels, stride=stride, norm=norm))
             channels, table_channels = out_channels, row.out
         self.blocks = nn.Sequential(*layers)
+        self.stages = tuple(len(list(same)) for _, same in groupby(rows, key=lambda row: row.out))
         widest = blocks.make_divisible(6 * channels, round_to)
         last = blocks.make_divisible(last * max(1.0, width), round_to)
         self.head = blocks.ConvNormAct(channels, widest, norm=norm, act=act)
@@ -136,12 +139,8 @@ class MobileNetV3(nn.Module):
         self.act = act()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(last, num_classes)
+        self.set_padding(padding)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.head(self.blocks(self.stem(images))))
-        logits: Tensor = self.classifier(self.dropout(self.act(self.penultimate(features))))
-        return logits
 
 
 for _size, _table, _last in (("large", LARGE, 1280), ("small", SMALL, 1024)):

@@ -12,7 +12,7 @@ Not from the paper: the tables, as said; the initialisation (see `blocks.initial
 
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from depthwise.models import blocks
 from depthwise.models.registry import register
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     k: int  # kernel size
     s: int  # stride
     p: int  # padding
-    c: tuple[int, int, int]  # output channels; 0: one per class
+    c: tuple[int, ...]  # output channels; the last mlpconv layer's third gives a map per class
     pool: str  # max, mean or ''
     is_dropped: bool  # dropout after it
 
@@ -34,16 +34,16 @@ IMAGENET = (
     Row(11, 4, 0, (96, 96, 96),       "max", False),
     Row(5,  1, 2, (256, 256, 256),    "max", False),
     Row(3,  1, 1, (384, 384, 384),    "max", True),
-    Row(3,  1, 1, (1024, 1024, 0),    "",    False),
+    Row(3,  1, 1, (1024, 1024),       "",    False),
 )  # fmt: skip
 CIFAR = (
     Row(5,  1, 2, (192, 160, 96),     "max",  True),
     Row(5,  1, 2, (192, 192, 192),    "mean", True),
-    Row(3,  1, 1, (192, 192, 0),      "",     False),
+    Row(3,  1, 1, (192, 192),         "",     False),
 )  # fmt: skip
 
 
-class NiN(nn.Module):
+class NiN(blocks.Network):
     """mlpconv layers and the global average of the last one's maps: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
@@ -61,21 +61,20 @@ class NiN(nn.Module):
         for index, row in enumerate(table):
             is_small_first = small_input and index == 0 and row.s > 1
             kernel_size, stride, padding = (5, 1, 2) if is_small_first else (row.k, row.s, row.p)
-            wide, middle, narrow = (c or num_classes for c in row.c)
+            wide, *narrower = row.c
             layers += [nn.Conv2d(channels, wide, kernel_size, stride, padding), nn.ReLU(inplace=True)]
-            layers += [nn.Conv2d(wide, middle, 1), nn.ReLU(inplace=True)]
-            layers += [nn.Conv2d(middle, narrow, 1), nn.ReLU(inplace=True)]
+            channels = wide
+            for out_channels in narrower:
+                layers += [nn.Conv2d(channels, out_channels, 1), nn.ReLU(inplace=True)]
+                channels = out_channels
             layers += [nn.MaxPool2d(3, 2, ceil_mode=True)] * (row.pool == "max")
             layers += [nn.AvgPool2d(3, 2, ceil_mode=True)] * (row.pool == "mean")
             layers += [nn.Dropout(drop_rate)] * row.is_dropped
-            channels = narrow
-        self.features = nn.Sequential(*layers)
+        self.blocks = nn.Sequential(*layers)
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+        self.act = nn.ReLU(inplace=True)
         self.pool = blocks.GlobalAveragePool()
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.pool(self.features(images))
-        return logits
 
 
 register(

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -14,7 +14,6 @@ from typing import Any
 from torch import nn
 
 from depthwise.errors import UserError, suggest
-from depthwise.models.options import check_option, parse_settings
 
 PAPERS = (
     "lenet5",
@@ -55,9 +54,9 @@ class ModelSpec:
     in_channels: int
     num_classes: int
     params: int
-    """Trainable parameters, for num_classes and in_channels."""
+    """Trainable parameters, for num_classes and in_channels; 0 for networks from elsewhere: nobody recorded them."""
     macs: int
-    """Multiply-accumulates of convolutions and linear layers for one picture of image_size."""
+    """Multiply-accumulates of convolutions and linear layers for one picture of image_size; 0 likewise."""
     top1: float | None
     """ImageNet top-1 accuracy in percent as the paper gives it, or None."""
     witness: str
@@ -68,6 +67,11 @@ class ModelSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     """What this name sets of its family's options."""
     builder: Callable[..., nn.Module] = field(default=nn.Identity, repr=False)
+
+    @property
+    def takes_small_input(self) -> bool:
+        """Whether the constructor has an option for pictures of 32 px and less; all but networks from elsewhere."""
+        return "small_input" in inspect.signature(self.builder).parameters
 
     @property
     def allowed_options(self) -> dict[str, inspect.Parameter]:
@@ -155,54 +159,17 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def model_info(name: str) -> ModelSpec:
-    """Return the record of the name or alias `name`. Raise UserError with suggestions if there is none."""
+    """Return the record of the name or alias `name`. Raise UserError with suggestions if there is none.
+
+    `timm:NAME` and `package.module:factory` are networks from elsewhere (see `foreign`).
+    """
+    if ":" in name:
+        from depthwise.models.foreign import foreign_spec
+
+        return foreign_spec(name)
     _load_families()
     key = _ALIASES.get(name, name)
     if key not in _SPECS:
         near = suggest(name, [*_SPECS, *_ALIASES])
         raise UserError(f"there is no model called {name!r}{near}\nAll names: depthwise models")
     return _SPECS[key]
-
-
-def create_model(
-    name: str,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    small_input: bool = False,
-    pretrained: None = None,
-    **options: Any,
-) -> nn.Module:
-    """Build the network `name` with fresh weights: images (B, in_channels, H, W) -> logits (B, num_classes).
-
-    `num_classes` and `in_channels` default to the paper's. `small_input` adapts the strides to pictures of 32 px and
-    less by the family's rule (see the family's docstring). `options` are the family's own. Draws from torch's global
-    generator. Raises UserError for an unknown name or option, or an option of the wrong type.
-    """
-    spec = model_info(name)
-    if pretrained is not None:
-        raise UserError(f"pretrained={pretrained!r}: this version has no pretrained weights; leave it out")
-    for what, count in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if count is not None and (not isinstance(count, int) or count < 1):
-            raise UserError(f"{spec.name}: {what}={count!r} is not a whole number above zero")
-    for key, value in options.items():
-        check_option(spec.name, spec.allowed_options, key, value)
-    try:
-        return spec.builder(
-            num_classes=spec.num_classes if num_classes is None else num_classes,
-            in_channels=spec.in_channels if in_channels is None else in_channels,
-            small_input=small_input,
-            **{**spec.options, **options},
-        )
-    except ValueError as error:
-        raise UserError(f"{spec.name}: {error}") from error
-
-
-def parse_options(spec: ModelSpec, settings: Iterable[str]) -> dict[str, Any]:
-    """Return the options in NAME=VALUE strings, checked; `small_input` may be among them. Raises UserError."""
-    options = parse_settings(settings)
-    for key, value in options.items():
-        if key != "small_input":
-            check_option(spec.name, spec.allowed_options, key, value)
-        elif not isinstance(value, bool):
-            raise UserError(f"--set small_input={value}: small_input is true or false")
-    return options

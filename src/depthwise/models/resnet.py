@@ -87,7 +87,7 @@ def bottleneck_branch(
     )
 
 
-class ResNet(nn.Module):
+class ResNet(blocks.Network):
     """Stem, stages of residual blocks, pooling, linear layer: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
@@ -123,16 +123,11 @@ class ResNet(nn.Module):
                 )
                 layers.append(Residual(branch, around))
                 channels = out_channels
-        self.blocks = nn.Sequential(*layers)
+        self.blocks, self.stages = nn.Sequential(*layers), stages
         self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(channels, num_classes)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.blocks(self.stem(images)))
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
 
 
 _WIDTHS = (64, 128, 256, 512)

@@ -87,7 +87,7 @@ class PreActivation(nn.Module):
         return y + (x if self.shortcut is None else self.shortcut(h))
 
 
-class SENet(nn.Module):
+class SENet(blocks.Network):
     """Stem, stages of residual blocks with squeeze-and-excite, pooling, linear layer: (B, C, H, W) -> logits (B, K).
 
     `reduction` is the paper's r: the squeezed width is a block's output channels / r.
@@ -123,16 +123,11 @@ class SENet(nn.Module):
                 channels = out_channels
         if plan.kind == "preact":
             layers += [norm(channels), nn.ReLU(inplace=True)]
-        self.blocks = nn.Sequential(*layers)
+        self.blocks, self.stages = nn.Sequential(*layers), plan.stages
         self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(channels, num_classes)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.blocks(self.stem(images)))
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
 
 
 _CAFFE = "(Caffe: stride in the first 1x1)"

@@ -47,7 +47,7 @@ class Unit(nn.Module):
         return torch.relu(torch.cat([self.pool(x), y], 1) if self.stride == 2 else x + y)
 
 
-class ShuffleNetV1(nn.Module):
+class ShuffleNetV1(blocks.Network):
     """Stem, three stages of units, pooling, linear layer: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
@@ -76,16 +76,11 @@ class ShuffleNetV1(nn.Module):
                 unit = Unit(channels, out_channels, stride=stride, groups=groups, first_groups=first_groups, norm=norm)
                 units.append(unit)
                 channels = out_channels
-        self.blocks = nn.Sequential(*units)
+        self.blocks, self.stages = nn.Sequential(*units), REPEATS
         self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(channels, num_classes)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.blocks(self.stem_pool(self.stem(images))))
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
 
 
 def _stem_channels(scale: float, groups: int) -> int:

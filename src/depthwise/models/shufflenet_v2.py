@@ -50,7 +50,7 @@ class Unit(nn.Module):
         return shuffled
 
 
-class ShuffleNetV2(nn.Module):
+class ShuffleNetV2(blocks.Network):
     """Stem, three stages of units, 1x1 convolution, pooling, linear layer: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
@@ -75,17 +75,12 @@ class ShuffleNetV2(nn.Module):
             for index in range(repeats):
                 units.append(Unit(channels, out_channels, stride=2 if index == 0 else 1, norm=norm))
                 channels = out_channels
-        self.blocks = nn.Sequential(*units)
+        self.blocks, self.stages = nn.Sequential(*units), REPEATS
         self.head = blocks.ConvNormAct(channels, last, norm=norm, act=nn.ReLU)
         self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(last, num_classes)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.head(self.blocks(self.stem_pool(self.stem(images)))))
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
 
 
 for _text, _width in (("0_5", 0.5), ("1_0", 1.0), ("1_5", 1.5), ("2_0", 2.0)):

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from depthwise.errors import UserError
-from depthwise.models.registry import create_model, model_info
+from depthwise.models.create import create_model
+from depthwise.models.registry import model_info
 
 
 class LayerRow(NamedTuple):
@@ -33,7 +34,8 @@ def summary(model: nn.Module, image_size: int = 224, in_channels: int | None = N
 
     def record(name: str, layer: nn.Module, output: Tensor) -> None:
         params = sum(p.numel() for p in layer.parameters(recurse=False) if p.requires_grad)
-        rows.append(LayerRow(name, type(layer).__name__, tuple(output.shape[1:]), params, count_macs(layer, output)))
+        kind = "Conv2d" if isinstance(layer, nn.Conv2d) else type(layer).__name__
+        rows.append(LayerRow(name, kind, tuple(output.shape[1:]), params, count_macs(layer, output)))
 
     for name, layer in twin.named_modules():
         is_leaf = not list(layer.children()) and not isinstance(layer, nn.Identity)

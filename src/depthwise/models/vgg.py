@@ -11,8 +11,7 @@ deep configurations only from the weights of A).
 `small_input` (32 px and less): one linear layer on the pooled 512 channels, without the two hidden ones.
 """
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from depthwise.models import blocks
 from depthwise.models.registry import register
@@ -26,7 +25,7 @@ CONFIGS = {
 LETTERS = {11: "A", 13: "B", 16: "D", 19: "E"}
 
 
-class VGG(nn.Module):
+class VGG(blocks.Network):
     """Five stages of 3x3 convolutions and 2x2 pooling, three linear layers: images (B, C, H, W) -> logits (B, K)."""
 
     def __init__(
@@ -52,19 +51,14 @@ class VGG(nn.Module):
                 channels = out_channels
             layers.append(nn.MaxPool2d(2))
         side = 1 if small_input else 7
-        self.features = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(side)
+        self.blocks = nn.Sequential(*layers)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten())
         self.hidden = nn.Sequential()
         if not small_input:
             self.hidden.extend((nn.Linear(channels * side * side, 4096), nn.ReLU(inplace=True), nn.Dropout(drop_rate)))
             self.hidden.extend((nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(drop_rate)))
         self.classifier = nn.Linear(channels if small_input else 4096, num_classes)
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = torch.flatten(self.pool(self.features(images)), 1)
-        logits: Tensor = self.classifier(self.hidden(x))
-        return logits
 
 
 for _depth, _config in CONFIGS.items():

@@ -16,8 +16,9 @@ from depthwise.data.geometry import Geometry
 from depthwise.data.index import read_index, write_manifest
 from depthwise.data.order import batch_sizes
 from depthwise.errors import UserError
+from depthwise.models.create import create_model, parse_options
 from depthwise.models.normalise import Normalise
-from depthwise.models.registry import ModelSpec, create_model, model_info, parse_options
+from depthwise.models.registry import ModelSpec, model_info
 from depthwise.models.summary import check_image_size
 from depthwise.training.loop import run
 from depthwise.training.optim import build_optimizer

@@ -1,0 +1,133 @@
+"""What weights expect that their names and shapes cannot say: padding, epsilon, activation, colours.
+
+Two networks can be alike to the last key and shape and still compute different things: timm's `efficientnet_b1` and
+`tf_efficientnet_b1` differ in padding and epsilon. So weights have an origin, and the origin says it.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from depthwise.errors import UserError, suggest
+from depthwise.models.create import Colours
+from depthwise.models.registry import ModelSpec
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+CAFFE = ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))  # means of red, green, blue
+LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
+AS_IS = "as-is"
+"""The origin of weights that need nothing: the network is as it should be."""
+LIBRARIES = ("torchvision", "timm", "keras", "package", AS_IS)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the network must be like for some weights, and the colours that they were trained with."""
+
+    settings: dict[str, Any]
+    """Options of the network that have no influence on shapes."""
+    mean: Colours | None = None
+    std: Colours | None = None
+
+
+@dataclass(frozen=True)
+class Public:
+    """Weights for anybody to fetch."""
+
+    network: str
+    """Name of the network here."""
+    origin: str
+    """Library and its name for them, e.g. timm:tf_efficientnet_b0.in1k."""
+    url: str
+    """As the library gives it; not tried from here."""
+    sha256_start: str
+    """First digits of the file's SHA-256, from its name; '' where the library gives none."""
+    mean: Colours
+    std: Colours
+    image_size: int
+    """Side of the pictures that top1 was measured with."""
+    top1: float | None
+    """ImageNet accuracy in percent, as the library gives it."""
+
+
+@cache
+def public_weights() -> tuple[Public, ...]:
+    """Return all public weights that we know of, the most accurate of a network first."""
+    listing = json.loads(files("depthwise.models.weights").joinpath("public.json").read_text(encoding="utf-8"))
+    rows = (row | {"mean": tuple(row["mean"]), "std": tuple(row["std"])} for row in listing["weights"])
+    return tuple(Public(**row) for row in rows)
+
+
+@cache
+def public_sources() -> dict[str, str]:
+    """Return where the list is from: library -> version and place."""
+    listing = json.loads(files("depthwise.models.weights").joinpath("public.json").read_text(encoding="utf-8"))
+    sources: dict[str, str] = listing["sources"]
+    return sources
+
+
+def best_top1(network: str) -> Public | None:
+    """Return the most accurate public weights of a network, or None."""
+    known = [row for row in public_weights() if row.network == network and row.top1 is not None]
+    return max(known, key=lambda row: row.top1 or 0, default=None)
+
+
+def expected(origin: str, spec: ModelSpec) -> Expected:
+    """Return what weights of this origin expect of the network. Raises UserError for an unknown origin."""
+    library, _, name = origin.partition(":")
+    if library == AS_IS:
+        return Expected({})
+    if library == "torchvision":
+        return Expected(*_torchvision(spec))
+    if library == "timm":
+        return Expected(*_timm(name, spec))
+    if library == "keras":
+        return Expected(*_keras(spec))
+    if library == "package":
+        return Expected({"padding": "same_tf", "bn_eps": 1e-3}, *LITE)
+    raise UserError(
+        f"origin={origin!r} is not known{suggest(library, list(LIBRARIES))}\nOrigins: {', '.join(LIBRARIES)}"
+    )
+
+
+def _torchvision(spec: ModelSpec) -> tuple[dict[str, Any], Colours, Colours]:
+    large = ("mobilenet_v3", "googlenet")
+    is_large = spec.family in large or spec.name in ("efficientnet_b5", "efficientnet_b6", "efficientnet_b7")
+    # torchvision's GoogLeNet turns ImageNet's colours into these inside the network.
+    colours = HALF if spec.family == "googlenet" else IMAGENET
+    return {"padding": "symmetric", "bn_eps": 1e-3 if is_large else 1e-5}, *colours
+
+
+def _timm(name: str, spec: ModelSpec) -> tuple[dict[str, Any], Colours, Colours]:
+    known = [row for row in public_weights() if row.origin.startswith("timm:") and row.network == spec.name]
+    rows = [row for row in known if row.origin == f"timm:{name}" or row.origin.startswith(f"timm:{name}.")]
+    colours = {(row.mean, row.std) for row in rows}
+    if len(colours) != 1:
+        found = [row.origin for row in (rows or known)]
+        why = "means weights with different colours" if rows else f"has no known weights for {spec.name}"
+        raise UserError(f"origin 'timm:{name}' {why}; give one of: {', '.join(found) or AS_IS}")
+    is_tf = name.startswith("tf_")
+    settings: dict[str, Any] = {"padding": "same_tf" if is_tf else "symmetric", "bn_eps": 1e-3 if is_tf else 1e-5}
+    return settings | {"activation": "relu6"}, *colours.pop()
+
+
+def _keras(spec: ModelSpec) -> tuple[dict[str, Any], Colours, Colours]:
+    settings = {"padding": "same_tf", "bn_eps": 1e-3, "activation": "relu6"}
+    if spec.family in ("resnet", "vgg"):
+        return {"bn_eps": 1.001e-5}, *CAFFE
+    if spec.family == "densenet":
+        return {"bn_eps": 1.001e-5}, *IMAGENET
+    return settings, *(IMAGENET if spec.family == "efficientnet" else HALF)
+
+
+def candidates(library: str, spec: ModelSpec) -> Iterator[tuple[str, Expected]]:
+    """Yield every origin of public weights that this library's naming may mean, with what it expects."""
+    for row in public_weights():
+        if row.network == spec.name and row.origin.startswith(f"{library}:"):
+            found = expected(row.origin, spec)
+            allowed = {k: v for k, v in found.settings.items() if k in spec.allowed_options}
+            yield row.origin, Expected(allowed, found.mean, found.std)
