@@ -56,7 +56,7 @@ TIMM = {
 }
 
 
-def row(network: str, origin: str, url: str, config: Any, image_size: int, top1: float | None) -> dict[str, Any]:
+def row(network: str, origin: str, url: str, expects: dict[str, Any], top1: float | None) -> dict[str, Any]:
     """Return one line of the list; the checksum is the start of a SHA-256 that stands in the file's name."""
     found = re.search(r"-([0-9a-f]{8,})\.\w+$", url)
     return {
@@ -64,11 +64,17 @@ def row(network: str, origin: str, url: str, config: Any, image_size: int, top1:
         "origin": origin,
         "url": url,
         "sha256_start": found.group(1) if found else "",
-        "mean": [round(x, 6) for x in config.mean],
-        "std": [round(x, 6) for x in config.std],
-        "image_size": image_size,
+        "preprocessing": expects,
         "top1": top1,
     }
+
+
+def preprocessing(mean: Any, std: Any, resample: str, crop_share: float, image_size: int) -> dict[str, Any]:
+    """Return what the weights expect of pictures, in plain values."""
+    if resample not in ("bilinear", "bicubic"):
+        raise ValueError(f"interpolation {resample!r} is not known here")
+    colours = {"mean": [round(x, 6) for x in mean], "std": [round(x, 6) for x in std]}
+    return colours | {"resample": resample, "crop_share": round(crop_share, 4), "image_size": image_size}
 
 
 def torchvision_rows() -> Iterator[dict[str, Any]]:
@@ -78,9 +84,10 @@ def torchvision_rows() -> Iterator[dict[str, Any]]:
         for weights in torchvision.get_model_weights(theirs):
             top1 = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
             if top1 == top1:  # VGG-16's `features` have no classifier and no accuracy
-                transforms = weights.transforms()
-                origin = f"torchvision:{weights.name}"
-                found.append(row(ours, origin, weights.url, transforms, transforms.crop_size[0], top1))
+                how = weights.transforms()
+                share = how.crop_size[0] / how.resize_size[0]
+                expects = preprocessing(how.mean, how.std, how.interpolation.value, share, how.crop_size[0])
+                found.append(row(ours, f"torchvision:{weights.name}", weights.url, expects, top1))
         yield from sorted(found, key=lambda r: -r["top1"])
 
 
@@ -93,7 +100,9 @@ def timm_rows(top1: dict[str, tuple[int, float]]) -> Iterator[dict[str, Any]]:
             if config.num_classes != 1000 or not is_free or ".tv" in name:
                 continue
             size, accuracy = top1.get(name, ((config.test_input_size or config.input_size)[-1], None))
-            yield row(ours, f"timm:{name}", config.url or HUB.format(config.hf_hub_id), config, size, accuracy)
+            share = config.test_crop_pct or config.crop_pct
+            expects = preprocessing(config.mean, config.std, config.interpolation, share, size)
+            yield row(ours, f"timm:{name}", config.url or HUB.format(config.hf_hub_id), expects, accuracy)
 
 
 def main() -> None:

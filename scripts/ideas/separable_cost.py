@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from depthwise.models import blocks
+from depthwise.models.create import create_model
 from depthwise.models.mobilenet_v1 import Separable
-from depthwise.models.registry import create_model
 from depthwise.models.summary import summary_of
 from ideas import drawing
 from ideas.arithmetic import Cost, cost_of

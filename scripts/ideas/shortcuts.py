@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from depthwise.models import blocks
-from depthwise.models.registry import create_model
+from depthwise.models.create import create_model
 from depthwise.models.resnet import Residual
 from depthwise.models.summary import summary
 from ideas import drawing

@@ -39,6 +39,8 @@ class Card:
     """How the weights came to be: configuration, epoch, validation accuracy; a checkpoint's position too."""
     paper: str = ""
     """Where the network is from."""
+    origin: str = ""
+    """Whose weights training began with, e.g. timm:mobilenetv3_large_100.ra_in1k; '' for none."""
     version: str = __version__
     """Of depthwise, that wrote the file."""
 

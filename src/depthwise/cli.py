@@ -34,11 +34,14 @@ app = App(
 )
 datasets_app = App(
     name="datasets",
-    sort_key=8,
+    sort_key=9,
     help="Public data sets as class folders.\n\nExample: depthwise datasets get fashion-mnist data/fm",
 )
 app.command(datasets_app)
 
+Factory = Annotated[
+    str | None, Parameter(help="package.module:function of yours that made the model's network; only if it did.")
+]
 Workers = Annotated[int | None, Parameter(help="Threads that decode pictures; by default one per processor.")]
 Threads = Annotated[int | None, Parameter(help="Processor cores to compute with; by default PyTorch's choice, all.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: CUDA where there is one.")]
@@ -180,6 +183,7 @@ def evaluate(
     split: Literal["train", "valid", "test", "all"] = "test",
     allow_other_split: Annotated[bool, Parameter(negative="")] = False,
     json_: AsJson = False,
+    factory: Factory = None,
     device: Device = "auto",
     workers: Workers = None,
 ) -> int:
@@ -203,7 +207,14 @@ def evaluate(
     require("torch", "train", "evaluating a model file")
     terminal = _terminal(is_say_result=False)
     result = run_evaluate(
-        model, data, split, allow_other_split=allow_other_split, device=device, workers=workers, console=terminal
+        model,
+        data,
+        split,
+        allow_other_split=allow_other_split,
+        factory=factory,
+        device=device,
+        workers=workers,
+        console=terminal,
     )
     from depthwise.report.tables import evaluation_table
 
@@ -224,6 +235,7 @@ def predict(
     json_: AsJson = False,
     out: Path | None = None,
     overwrite: Overwrite = False,
+    factory: Factory = None,
     device: Device = "auto",
     workers: Workers = None,
 ) -> int:
@@ -255,7 +267,7 @@ def predict(
     from depthwise.workflows.prediction import Output
 
     terminal = _terminal(is_say_result=False)
-    classifier = load(model, device)
+    classifier = load(model, device, factory)
     output = Output("json" if json_ else format, out, sys.stdout)
     num_answers, num_failed = output.write(
         classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal
@@ -333,6 +345,50 @@ def summary(
         print(json.dumps([row._asdict() for row in rows], indent=1))
     else:
         print(f"{spec.name} ({spec.paper})\n\n{summary_table(rows)}\n\nNext: depthwise train PHOTOS --model {name}")
+    return 0
+
+
+@app.command(name="import", sort_key=8)
+def import_(
+    name: str,
+    source: str,
+    /,
+    *,
+    out: Path,
+    origin: str | None = None,
+    classes: Path | None = None,
+    set: tuple[str, ...] = (),
+    overwrite: Overwrite = False,
+) -> int:
+    """Make a model file of other people's weights: torchvision's, timm's, Keras', or those of an installed package.
+
+    Example: depthwise import efficientnet_lite0 package --out lite0.safetensors
+
+    Parameters
+    ----------
+    name
+        Network; all names: depthwise models.
+    source
+        package, torchvision, timm, one of their weights such as timm:tf_efficientnet_b0.ns_jft_in1k, or a file
+        (.safetensors, .pth, .h5).
+    out
+        The model file to write; predict and evaluate read it.
+    origin
+        Whose weights a file holds, where its names leave doubt: torchvision, timm:NAME, keras, as-is.
+    classes
+        Text file with the classes' names, one a line; by default ImageNet's where there are 1000.
+    set
+        Option of the network as NAME=VALUE; may be given several times.
+    """
+    require("torch", "train", "importing weights")
+    from depthwise.workflows.importing import import_model
+
+    card = import_model(
+        name, source, out, origin=origin, classes=classes, settings=set, overwrite=overwrite, console=_terminal()
+    )
+    whose = card.origin or "depthwise"
+    print(f"{card.model} with {whose} weights, {len(card.classes):,} classes, {card.geometry.image_size} px: {out}")
+    print(f"Next: depthwise predict {shlex.quote(str(out))} PHOTO...")
     return 0
 
 

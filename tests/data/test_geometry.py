@@ -108,3 +108,31 @@ def test_what_does_not_fit_together_is_refused(change, message):
 def test_json_of_something_else_is_refused(values, error):
     with pytest.raises(error):
         Geometry.from_json(values)
+
+
+def test_crop_share_keeps_the_centre_of_the_short_side():
+    pixels = np.zeros((8, 12, 3), np.uint8)
+    pixels[2:6, 4:8] = 255  # the middle 4 x 4 of the middle 8 x 8
+    assert (apply(pixels, Geometry(4, fit="crop", crop_share=0.5)) == 255).all()
+    assert not (apply(pixels, Geometry(4, fit="crop")) == 255).all()
+    square = pixels[:, 2:10]
+    assert (apply(square, Geometry(8, fit="crop", crop_share=0.5))[2:6, 2:6] == 255).all()  # also at its own size
+
+
+def test_bicubic_overshoots_where_bilinear_does_not():
+    step = np.full((4, 4, 1), 100, np.uint8)
+    step[:, 2:] = 150
+    linear, cubic = (apply(step, Geometry(16, 1, resample=kind)) for kind in ("bilinear", "bicubic"))
+    assert (linear.min(), linear.max()) == (100, 150)
+    assert cubic.min() < 100 and cubic.max() > 150
+
+
+@pytest.mark.parametrize("wrong", [{"resample": "nearest"}, {"crop_share": 0}, {"crop_share": 1.2}])
+def test_other_resampling_and_shares_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Geometry(4, **wrong)
+
+
+def test_a_geometry_written_by_an_earlier_version_is_read():
+    old = {"image_size": 4, "channels": 1, "fit": "squash", "mean": [0.5], "std": [0.5]}
+    assert Geometry.from_json(old) == Geometry(4, 1)

@@ -151,11 +151,6 @@ def test_a_choice_that_does_not_exist_lists_the_choices():
         create_model("lenet5", activation="gelu")
 
 
-def test_pretrained_weights_do_not_exist_yet_and_it_says_so():
-    with pytest.raises(UserError, match="no pretrained weights"):
-        create_model("lenet5", pretrained="package")  # type: ignore[arg-type]
-
-
 def test_a_whole_number_passes_for_a_real_one():
     with torch.device("meta"):
         model = create_model("mobilenet_v2_x0_5", width=1)

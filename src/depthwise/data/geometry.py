@@ -9,6 +9,7 @@ from PIL import Image
 from depthwise.data.decode import Channels, Pixels
 
 Fit = Literal["squash", "letterbox", "crop"]
+RESAMPLE = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 FILL = 128
 """Grey of the bars that letterbox adds."""
 
@@ -22,11 +23,15 @@ class Geometry:
     channels: Channels = 3
     """1: grey, 3: RGB."""
     fit: Fit = "squash"
-    """squash: both sides to image_size; letterbox: long side, grey bars; crop: short side, then the centre square."""
+    """squash: both sides to image_size; letterbox: long side, grey bars; crop: a square of the centre."""
     mean: tuple[float, ...] = ()
     """Per channel, of values in [0, 1]; 0.5 each unless given."""
     std: tuple[float, ...] = ()
     """Per channel, of values in [0, 1]; 0.5 each unless given."""
+    resample: Literal["bilinear", "bicubic"] = "bilinear"
+    """How pixels are interpolated; both with antialiasing."""
+    crop_share: float = 1.0
+    """With crop: the side of the square that is cut out, as a share of the short side."""
 
     def __post_init__(self) -> None:
         if self.image_size < 1 or self.channels not in (1, 3):
@@ -36,8 +41,11 @@ class Geometry:
                 object.__setattr__(self, name, (0.5,) * self.channels)
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
             raise ValueError(f"mean={self.mean}, std={self.std}: need {self.channels} values each, std above 0")
-        if self.fit not in get_args(Fit):
-            raise ValueError(f"fit={self.fit!r}: need one of {', '.join(get_args(Fit))}")
+        for name, allowed in (("fit", get_args(Fit)), ("resample", tuple(RESAMPLE))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: need one of {', '.join(allowed)}")
+        if not 0 < self.crop_share <= 1:
+            raise ValueError(f"crop_share={self.crop_share}: need a share above 0, at most 1")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `from_json` is the way back."""
@@ -50,24 +58,23 @@ class Geometry:
 
 
 def apply(pixels: Pixels, geometry: Geometry) -> Pixels:
-    """Return uint8 (image_size, image_size, channels) from uint8 (H, W, channels), by antialiased bilinear resizing."""
-    side = geometry.image_size
+    """Return uint8 (image_size, image_size, channels) from uint8 (H, W, channels), by antialiased resizing."""
+    side, resample = geometry.image_size, RESAMPLE[geometry.resample]
     height, width = pixels.shape[:2]
-    if (height, width) == (side, side):
+    is_cut = geometry.fit == "crop" and geometry.crop_share < 1
+    if (height, width) == (side, side) and not is_cut:
         return pixels
     image = Image.fromarray(pixels[:, :, 0] if geometry.channels == 1 else pixels)
     if geometry.fit == "squash":
-        resized = image.resize((side, side), Image.Resampling.BILINEAR)
+        resized = image.resize((side, side), resample)
     elif geometry.fit == "crop":
-        short = min(width, height)
+        short = min(width, height) * geometry.crop_share
         left, top = (width - short) / 2, (height - short) / 2
         box = (left, top, left + short, top + short)
-        resized = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+        resized = image.resize((side, side), resample, box=box)
     else:
         scale = side / max(width, height)
         fitted = max(1, round(width * scale)), max(1, round(height * scale))
         resized = Image.new(image.mode, (side, side), FILL if geometry.channels == 1 else (FILL, FILL, FILL))
-        resized.paste(
-            image.resize(fitted, Image.Resampling.BILINEAR), ((side - fitted[0]) // 2, (side - fitted[1]) // 2)
-        )
+        resized.paste(image.resize(fitted, resample), ((side - fitted[0]) // 2, (side - fitted[1]) // 2))
     return np.array(resized, np.uint8).reshape(side, side, geometry.channels)

@@ -9,14 +9,25 @@ from depthwise.artifact import Card
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
 from depthwise.models.create import create_model
+from depthwise.models.foreign import is_code
 from depthwise.models.normalise import Normalise
 
 
 class EagerEngine:
     """Computes logits with the network itself, in float32."""
 
-    def __init__(self, card: Card, tensors: dict[str, Tensor], device: str = "cpu") -> None:
-        """Raises UserError when the tensors are not those of the network that the card names."""
+    def __init__(
+        self, card: Card, tensors: dict[str, Tensor], device: str = "cpu", *, factory: str | None = None
+    ) -> None:
+        """Raises UserError when the tensors are not those of the network that the card names.
+
+        A card that names a function to call is believed only when the caller names the same as `factory`.
+        """
+        if is_code(card.model) and factory != card.model:
+            raise UserError(
+                f"this model's network is made by calling {card.model}, which runs that code. If you trust it, say so: "
+                f"--factory {card.model} (in Python: factory={card.model!r})"
+            )
         self.card = card
         self.device = torch.device(device)
         with torch.device("meta"):  # weights are read, not drawn

@@ -189,8 +189,8 @@ class Network(nn.Sequential):
         for name, child in self.named_children():
             if name in ("pool", "classifier"):
                 return
-            if type(child) is nn.Sequential:
-                yield from ((f"{name}.{inner}", layer) for inner, layer in child.named_children())
+            if type(child) is nn.Sequential:  # named_children would give a layer that stands there twice once
+                yield from ((f"{name}.{inner}", layer) for inner, layer in zip(child._modules, child, strict=True))
             else:
                 yield name, child
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -11,6 +11,20 @@ from depthwise.models.options import check_option, parse_settings
 from depthwise.models.registry import ModelSpec, model_info
 
 Colours = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What weights expect of pictures."""
+
+    mean: Colours
+    std: Colours
+    """To be taken from and divided out of each channel, values in [0, 1]."""
+    resample: Literal["bilinear", "bicubic"] = "bilinear"
+    crop_share: float = 0.875
+    """Side of the centre that was cut out for the published accuracy, as a share of the short side."""
+    image_size: int | None = None
+    """Side of the network's input in px for the published accuracy; None: the paper's."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +39,8 @@ class Build:
     """The family's options that are not the name's own."""
     origin: str = ""
     """Whose weights it has, e.g. torchvision or timm:tf_efficientnet_b0; '' for none but our own training's."""
-    mean: Colours | None = None
-    std: Colours | None = None
-    """What the weights expect to be taken from and divided out of each channel of pictures in [0, 1]; None: unknown."""
+    preprocessing: Preprocessing | None = None
+    """What the weights expect of pictures; None: not known."""
     classes: tuple[str, ...] = ()
     """Names of the classes where they are known."""
 

@@ -57,6 +57,11 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int, nor
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2), nn.ReLU())
 
 
+def max_pool() -> nn.MaxPool2d:
+    """Return the pooling between stages: 3x3/2, rounded up."""
+    return nn.MaxPool2d(3, 2, ceil_mode=True)
+
+
 class Inception(nn.Module):
     """concat(1x1, 3x3(1x1), 5x5(1x1), 1x1(pool)): Figure 2b."""
 
@@ -89,21 +94,20 @@ class GoogLeNet(blocks.Network):
     ) -> None:
         super().__init__()
         norm = None if kind == "paper" else blocks.batch_norm(bn_eps, bn_momentum)
-        lrn = nn.LocalResponseNorm(5, 1e-4, 0.75) if kind == "paper" else nn.Identity()
-        pool = nn.MaxPool2d(3, 2, ceil_mode=True)
-        last_pool = nn.MaxPool2d(2, 2, ceil_mode=True) if kind == "torchvision" else pool
+        first_lrn, lrn = (nn.LocalResponseNorm(5, 1e-4, 0.75) if kind == "paper" else nn.Identity() for _ in range(2))
+        last_pool = nn.MaxPool2d(2, 2, ceil_mode=True) if kind == "torchvision" else max_pool()
         if small_input:
             self.stem = nn.Sequential(conv(in_channels, 192, 3, 1, norm), lrn)
         else:
-            first = conv(in_channels, 64, 7, 2, norm), pool, lrn
-            self.stem = nn.Sequential(*first, conv(64, 64, 1, 1, norm), conv(64, 192, 3, 1, norm), lrn, pool)
+            first = conv(in_channels, 64, 7, 2, norm), max_pool(), first_lrn
+            self.stem = nn.Sequential(*first, conv(64, 64, 1, 1, norm), conv(64, 192, 3, 1, norm), lrn, max_pool())
         self.blocks = nn.Sequential()
         channels = 192
         for row in TABLE:
             self.blocks.add_module(row.name, Inception(channels, row, 3 if kind == "torchvision" else 5, norm))
             channels = row.one + row.three + row.five + row.pool
             if row.name in ("3b", "4e"):
-                self.blocks.add_module(f"pool{row.name[0]}", pool if row.name == "3b" else last_pool)
+                self.blocks.add_module(f"pool{row.name[0]}", max_pool() if row.name == "3b" else last_pool)
         average = nn.AvgPool2d(5, 3) if kind == "paper" and not small_input else nn.AdaptiveAvgPool2d(4)
         heads = {"4a": 512, "4d": 528} if aux else {}
         self.pool = blocks.GlobalAveragePool()

@@ -40,8 +40,10 @@ def _rule(name: str, annotation: Any) -> tuple[Callable[[Any], bool], str]:
         return _is_count, "of type int and above zero"
     if annotation == Sequence[int]:
         return lambda value: _is_list(value) and all(map(_is_count, value)), "a list of whole numbers above zero"
-    form = "of the form [64, (128, 2), ...]: channels, or with stride"
-    return lambda value: value is None or (_is_list(value) and all(map(_is_row, value))), form
+    if annotation == Sequence[int | Sequence[int]] | None:
+        form = "of the form [64, (128, 2), ...]: channels, or with stride"
+        return lambda value: value is None or (_is_list(value) and all(map(_is_row, value))), form
+    return lambda _: True, "of any type"  # of somebody's own factory, which will say itself what it takes
 
 
 def _is_number(value: Any) -> bool:

@@ -63,6 +63,7 @@ def evaluate(
     split: str = "test",
     *,
     allow_other_split: bool = False,
+    factory: str | None = None,
     device: str = "auto",
     workers: int | None = None,
     console: Quiet | None = None,
@@ -74,7 +75,7 @@ def evaluate(
     """
     console, workers = console or Quiet(), default_workers() if workers is None else workers
     path = find_model(model)
-    classifier = load(path, device)
+    classifier = load(path, device, factory)
     card = classifier.engine.card
     manifest = RunFolder(path.parent).splits
     used = read_index(manifest) if manifest.exists() else None

@@ -8,10 +8,11 @@ from depthwise.errors import UserError, require
 from depthwise.workflows.run_folder import find_model
 
 
-def load(path: str | Path, device: str = "auto") -> Classifier:
+def load(path: str | Path, device: str = "auto", factory: str | None = None) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
 
-    `device`: cpu, cuda, or auto (cuda where there is one).
+    `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the package.module:function that makes the
+    network of a file that was trained with your own; nothing else in a file is ever called.
     """
     path = find_model(path)
     card = artifact.read_card(path)
@@ -22,4 +23,4 @@ def load(path: str | Path, device: str = "auto") -> Classifier:
     from depthwise.workflows.devices import choose_device
 
     card, tensors = artifact.read(path)
-    return Classifier(EagerEngine(card, tensors, choose_device(device)))
+    return Classifier(EagerEngine(card, tensors, choose_device(device), factory=factory))

@@ -1,10 +1,10 @@
 """`load_weights`: other people's tensors into our networks, every name and shape checked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
-import torch
 from torch import Tensor, nn
 
 from depthwise.errors import UserError
@@ -54,6 +54,14 @@ class Identified:
         """Number of classes that the weights know; None where their classifier is missing."""
         weight = self.tensors.get(f"{self.paths['classifier']}.weight")
         return None if weight is None else len(weight)
+
+    @property
+    def in_channels(self) -> int | None:
+        """Number of channels that the weights know; None where their first convolution is missing."""
+        layers = self.model.named_modules()
+        first = next(name for name, layer in layers if isinstance(layer, nn.Conv2d))
+        weight = self.tensors.get(f"{self.paths[first]}.weight")
+        return None if weight is None else weight.shape[1]
 
 
 def identify(model: nn.Module, source: str | Path | Mapping[str, Tensor], origin: str | None) -> Identified:
@@ -157,7 +165,7 @@ def _settle(found: Identified, origin: str | None) -> tuple[str, Expected]:
         name for name, table in names.SCHEMES.items() if table.get(spec.family) is names.SCHEMES[library][spec.family]
     ]
     known = [pair for one in alike for pair in candidates(one, spec)]
-    if not known or any(one != known[0][1] for _, one in known):
+    if len({one.effect for _, one in known}) != 1:
         listing = ", ".join([*(name for name, _ in known), AS_IS])
         raise UserError(
             f"{where}: names and shapes fit {spec.name}, but not whose weights they are: padding, epsilon or colours "
@@ -182,7 +190,7 @@ def _make_as_expected(model: blocks.Network, spec: ModelSpec, wanted: Expected, 
     build = build_of(model)
     changed = {k: v for k, v in settings.items() if spec.allowed_options[k].default != v or k in build.options}
     model.build = replace(  # type: ignore[assignment]
-        build, options={**build.options, **changed}, origin=origin, mean=wanted.mean, std=wanted.std
+        build, options={**build.options, **changed}, origin=origin, preprocessing=wanted.preprocessing
     )
 
 
@@ -198,12 +206,11 @@ def adapt(model: blocks.Network, build: Build) -> None:
             raise UserError(f"weights for {own.in_channels} channels cannot be made to fit {build.in_channels}")
         first = next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
         first.in_channels, first.weight = 1, nn.Parameter(first.weight.detach().sum(1, keepdim=True))
-        own = replace(own, in_channels=1, mean=_mean(own.mean), std=_mean(own.std))
+        expects = own.preprocessing
+        if expects:
+            expects = replace(expects, mean=(fmean(expects.mean),), std=(fmean(expects.std),))
+        own = replace(own, in_channels=1, preprocessing=expects)
     if build.num_classes != own.num_classes:
         model.reset_classifier(build.num_classes)
         own = replace(own, num_classes=build.num_classes, classes=())
     model.build = own  # type: ignore[assignment]
-
-
-def _mean(colours: Iterable[float] | None) -> tuple[float, ...] | None:
-    return None if colours is None else (float(torch.tensor(tuple(colours)).mean()),)

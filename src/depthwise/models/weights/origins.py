@@ -6,13 +6,13 @@ Two networks can be alike to the last key and shape and still compute different 
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from depthwise.errors import UserError, suggest
-from depthwise.models.create import Colours
+from depthwise.models.create import Preprocessing
 from depthwise.models.registry import ModelSpec
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -26,12 +26,17 @@ LIBRARIES = ("torchvision", "timm", "keras", "package", AS_IS)
 
 @dataclass(frozen=True)
 class Expected:
-    """What the network must be like for some weights, and the colours that they were trained with."""
+    """What the network must be like for some weights, and what they expect of pictures."""
 
     settings: dict[str, Any]
     """Options of the network that have no influence on shapes."""
-    mean: Colours | None = None
-    std: Colours | None = None
+    preprocessing: Preprocessing | None = None
+
+    @property
+    def effect(self) -> tuple[Any, ...]:
+        """What two origins must have in common to be one to the network."""
+        colours = self.preprocessing and (self.preprocessing.mean, self.preprocessing.std)
+        return tuple(sorted(self.settings.items())), colours
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,8 @@ class Public:
     """As the library gives it; not tried from here."""
     sha256_start: str
     """First digits of the file's SHA-256, from its name; '' where the library gives none."""
-    mean: Colours
-    std: Colours
-    image_size: int
-    """Side of the pictures that top1 was measured with."""
+    preprocessing: Preprocessing
+    """With which top1 was measured."""
     top1: float | None
     """ImageNet accuracy in percent, as the library gives it."""
 
@@ -58,8 +61,12 @@ class Public:
 def public_weights() -> tuple[Public, ...]:
     """Return all public weights that we know of, the most accurate of a network first."""
     listing = json.loads(files("depthwise.models.weights").joinpath("public.json").read_text(encoding="utf-8"))
-    rows = (row | {"mean": tuple(row["mean"]), "std": tuple(row["std"])} for row in listing["weights"])
-    return tuple(Public(**row) for row in rows)
+    found = []
+    for row in listing["weights"]:
+        expects = row.pop("preprocessing")
+        expects |= {"mean": tuple(expects["mean"]), "std": tuple(expects["std"])}
+        found.append(Public(preprocessing=Preprocessing(**expects), **row))
+    return tuple(found)
 
 
 @cache
@@ -82,46 +89,51 @@ def expected(origin: str, spec: ModelSpec) -> Expected:
     if library == AS_IS:
         return Expected({})
     if library == "torchvision":
-        return Expected(*_torchvision(spec))
+        return _torchvision(name, spec)
     if library == "timm":
-        return Expected(*_timm(name, spec))
+        return _timm(name, spec)
     if library == "keras":
-        return Expected(*_keras(spec))
+        return _keras(spec)
     if library == "package":
-        return Expected({"padding": "same_tf", "bn_eps": 1e-3}, *LITE)
+        return Expected({"padding": "same_tf", "bn_eps": 1e-3}, Preprocessing(*LITE, resample="bicubic"))
     raise UserError(
         f"origin={origin!r} is not known{suggest(library, list(LIBRARIES))}\nOrigins: {', '.join(LIBRARIES)}"
     )
 
 
-def _torchvision(spec: ModelSpec) -> tuple[dict[str, Any], Colours, Colours]:
-    large = ("mobilenet_v3", "googlenet")
-    is_large = spec.family in large or spec.name in ("efficientnet_b5", "efficientnet_b6", "efficientnet_b7")
-    # torchvision's GoogLeNet turns ImageNet's colours into these inside the network.
-    colours = HALF if spec.family == "googlenet" else IMAGENET
-    return {"padding": "symmetric", "bn_eps": 1e-3 if is_large else 1e-5}, *colours
+def _torchvision(name: str, spec: ModelSpec) -> Expected:
+    is_large = spec.name in ("efficientnet_b5", "efficientnet_b6", "efficientnet_b7")
+    settings = {
+        "padding": "symmetric",
+        "bn_eps": 1e-3 if is_large or spec.family in ("mobilenet_v3", "googlenet") else 1e-5,
+    }
+    public = [row for row in public_weights() if row.network == spec.name and row.origin.startswith("torchvision:")]
+    named = [row for row in public if row.origin == f"torchvision:{name}"]
+    expects = (named or public)[0].preprocessing if public else Preprocessing(*IMAGENET)
+    if spec.family == "googlenet":  # torchvision's turns ImageNet's colours into these inside the network
+        expects = replace(expects, mean=HALF[0], std=HALF[1])
+    return Expected(settings, expects)
 
 
-def _timm(name: str, spec: ModelSpec) -> tuple[dict[str, Any], Colours, Colours]:
+def _timm(name: str, spec: ModelSpec) -> Expected:
     known = [row for row in public_weights() if row.origin.startswith("timm:") and row.network == spec.name]
     rows = [row for row in known if row.origin == f"timm:{name}" or row.origin.startswith(f"timm:{name}.")]
-    colours = {(row.mean, row.std) for row in rows}
-    if len(colours) != 1:
+    if len({(row.preprocessing.mean, row.preprocessing.std) for row in rows}) != 1:
         found = [row.origin for row in (rows or known)]
         why = "means weights with different colours" if rows else f"has no known weights for {spec.name}"
         raise UserError(f"origin 'timm:{name}' {why}; give one of: {', '.join(found) or AS_IS}")
     is_tf = name.startswith("tf_")
-    settings: dict[str, Any] = {"padding": "same_tf" if is_tf else "symmetric", "bn_eps": 1e-3 if is_tf else 1e-5}
-    return settings | {"activation": "relu6"}, *colours.pop()
+    settings = {"padding": "same_tf" if is_tf else "symmetric", "bn_eps": 1e-3 if is_tf else 1e-5}
+    return Expected(settings | {"activation": "relu6"}, rows[0].preprocessing)
 
 
-def _keras(spec: ModelSpec) -> tuple[dict[str, Any], Colours, Colours]:
-    settings = {"padding": "same_tf", "bn_eps": 1e-3, "activation": "relu6"}
+def _keras(spec: ModelSpec) -> Expected:
     if spec.family in ("resnet", "vgg"):
-        return {"bn_eps": 1.001e-5}, *CAFFE
+        return Expected({"bn_eps": 1.001e-5}, Preprocessing(*CAFFE, crop_share=1.0))
     if spec.family == "densenet":
-        return {"bn_eps": 1.001e-5}, *IMAGENET
-    return settings, *(IMAGENET if spec.family == "efficientnet" else HALF)
+        return Expected({"bn_eps": 1.001e-5}, Preprocessing(*IMAGENET, crop_share=1.0))
+    settings = {"padding": "same_tf", "bn_eps": 1e-3, "activation": "relu6"}
+    return Expected(settings, Preprocessing(*(IMAGENET if spec.family == "efficientnet" else HALF), crop_share=1.0))
 
 
 def candidates(library: str, spec: ModelSpec) -> Iterator[tuple[str, Expected]]:
@@ -130,4 +142,4 @@ def candidates(library: str, spec: ModelSpec) -> Iterator[tuple[str, Expected]]:
         if row.network == spec.name and row.origin.startswith(f"{library}:"):
             found = expected(row.origin, spec)
             allowed = {k: v for k, v in found.settings.items() if k in spec.allowed_options}
-            yield row.origin, Expected(allowed, found.mean, found.std)
+            yield row.origin, Expected(allowed, found.preprocessing)

@@ -16,7 +16,7 @@ from depthwise.models.registry import ModelSpec
 from depthwise.models.weights.download import fetch
 from depthwise.models.weights.load import adapt, identify, load_weights
 from depthwise.models.weights.origins import Public, public_weights
-from depthwise.models.weights.reading import colours_in
+from depthwise.models.weights.reading import preprocessing_in
 
 PACKAGES = {
     "efficientnet_lite0": (
@@ -29,28 +29,40 @@ PACKAGES = {
 IMAGENET_CLASSES = 1000
 
 
-def create_pretrained(spec: ModelSpec, build: Build, pretrained: str, console: Quiet | None = None) -> Network:
+def create_pretrained(
+    spec: ModelSpec,
+    build: Build,
+    pretrained: str,
+    *,
+    origin: str | None = None,
+    is_adapted: bool = True,
+    console: Quiet | None = None,
+) -> Network:
     """Return the network with the weights that `pretrained` means, for the classes and channels of `build`.
 
     `pretrained`: "package", "torchvision", "timm" (the most accurate known), "torchvision:NAME" or "timm:NAME", or a
-    file. Raises UserError when there are none for this network, or they cannot be had.
+    file, whose origin may be given. Without `is_adapted`, the classes and channels stay those of the weights. Raises
+    UserError when there are none for this network, or they cannot be had.
     """
     if not isinstance(pretrained, str | Path):
         raise UserError(f"pretrained={pretrained!r} is not package, torchvision, timm or a file")
-    path, origin = locate(spec, str(pretrained), console or Quiet())
+    path, known = locate(spec, str(pretrained), console or Quiet())
+    origin = known or origin
     with torch.device("meta"):
         template = build_model(spec, replace(build, num_classes=spec.num_classes, in_channels=spec.in_channels))
-    num_classes = identify(template, path, origin).num_classes or build.num_classes
-    model = build_model(spec, replace(build, num_classes=num_classes, in_channels=spec.in_channels))
+    found = identify(template, path, origin)
+    num_classes, in_channels = found.num_classes or build.num_classes, found.in_channels or build.in_channels
+    model = build_model(spec, replace(build, num_classes=num_classes, in_channels=in_channels))
     assert isinstance(model, Network)  # identify has seen to it
     load_weights(model, path, origin)
     own = build_of(model)
-    if own.mean is None and (colours := colours_in(path)):
-        own = replace(own, mean=colours[0], std=colours[1])
+    if own.preprocessing is None:
+        own = replace(own, preprocessing=preprocessing_in(path))
     if num_classes == IMAGENET_CLASSES and own.origin:
         own = replace(own, classes=imagenet_classes())
     model.build = own  # type: ignore[assignment]
-    adapt(model, build)
+    if is_adapted:
+        adapt(model, build)
     return model
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from depthwise.errors import UserError
-from depthwise.models.create import Colours
+from depthwise.models.create import Preprocessing
 from depthwise.models.weights.keras import read_h5
 
 NESTED = ("state_dict", "model", "state_dict_ema", "model_state", "net")
@@ -33,14 +34,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return _read_pickled(path)
 
 
-def colours_in(path: Path) -> tuple[Colours, Colours] | None:
-    """Return the mean and std of each channel that a model file of ours was trained with; None for other files."""
+def preprocessing_in(path: Path) -> Preprocessing | None:
+    """Return what the weights in a model file of ours expect of pictures; None for other files."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             geometry = json.loads((file.metadata() or {})["depthwise"])["geometry"]
-        return tuple(geometry["mean"]), tuple(geometry["std"])
+        resample, crop_share = geometry.get("resample", "bilinear"), geometry.get("crop_share", 1.0)
+        return Preprocessing(tuple(geometry["mean"]), tuple(geometry["std"]), resample, crop_share)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError):
         return None
 
@@ -57,7 +59,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickles of other kinds than torch's own; they are read or refused
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: holds more than tensors, so it was not read (a pickle can run any code). If you trust it, save "
