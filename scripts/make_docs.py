@@ -136,9 +136,9 @@ def peers() -> str:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     return "\n".join(
         [
-            f"{len(rows)} pairs ({versions}), random weights and random statistics in every batch norm, carried over by "
-            "`load_weights`, pictures of 97 x 131 and 224 x 224 px (Keras' MobileNet 96 x 160, its VGG 224 x 224 only): "
-            f"the largest difference of logits over the largest logit. {found['num_failing']} differ by more than "
+            f"{len(rows)} pairs ({versions}), random weights and random statistics in every batch norm, carried over "
+            "by `load_weights`, pictures of 97 x 131 and 224 x 224 px (Keras' MobileNet 96 x 160, its VGG 224 x 224 "
+            f"only): the largest difference of logits over the largest logit. {found['num_failing']} differ by more than "
             f"{found['limit']:.0e}; {worst.count(0)} are equal to the bit (0).",
             "",
             "| ours | theirs | difference |",
