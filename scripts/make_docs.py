@@ -138,8 +138,8 @@ def peers() -> str:
         [
             f"{len(rows)} pairs ({versions}), random weights and random statistics in every batch norm, carried over "
             "by `load_weights`, pictures of 97 x 131 and 224 x 224 px (Keras' MobileNet 96 x 160, its VGG 224 x 224 "
-            f"only): the largest difference of logits over the largest logit. {found['num_failing']} differ by more than "
-            f"{found['limit']:.0e}; {worst.count(0)} are equal to the bit (0).",
+            "only): the largest difference of logits over the largest logit. "
+            f"{found['num_failing']} differ by more than {found['limit']:.0e}; {worst.count(0)} are equal to the bit.",
             "",
             "| ours | theirs | difference |",
             "|---|---|---:|",

@@ -14,6 +14,8 @@ _PUBLIC = {
     "split": "depthwise.workflows.splitting",
     "train": "depthwise.workflows.training",
     "evaluate": "depthwise.workflows.evaluation",
+    "export": "depthwise.workflows.exporting",
+    "verify": "depthwise.workflows.exporting",
     "load": "depthwise.workflows.loading",
     "import_model": "depthwise.workflows.importing",
     "Classifier": "depthwise.deploy.predict",

@@ -39,10 +39,17 @@ class Card:
     """How the weights came to be: configuration, epoch, validation accuracy; a checkpoint's position too."""
     paper: str = ""
     """Where the network is from."""
+    calibration: dict[str, Any] = field(default_factory=dict)
+    """What `deploy.calibrate` found on validation pictures; its `temperature` divides logits. Empty: 1."""
     origin: str = ""
     """Whose weights training began with, e.g. timm:mobilenetv3_large_100.ra_in1k; '' for none."""
     version: str = __version__
     """Of depthwise, that wrote the file."""
+
+    @property
+    def temperature(self) -> float:
+        """Divides logits before the softmax; answers keep their order."""
+        return float(self.calibration.get("temperature", 1.0))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `from_json` is the way back."""

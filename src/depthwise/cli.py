@@ -204,7 +204,8 @@ def evaluate(
     """
     from depthwise.workflows.evaluation import evaluate as run_evaluate
 
-    require("torch", "train", "evaluating a model file")
+    if model.suffix != ".onnx":
+        require("torch", "train", "evaluating a model file")
     terminal = _terminal(is_say_result=False)
     result = run_evaluate(
         model,
@@ -277,6 +278,73 @@ def predict(
     if num_failed:
         terminal.warn(f"{num_failed} of {num_answers} photos could not be used")
     return 1 if num_failed else 0
+
+
+@app.command(sort_key=6)
+def export(
+    model: Path,
+    /,
+    *,
+    out: Path,
+    data: Path | None = None,
+    fixed_size: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Overwrite = False,
+    factory: Factory = None,
+    workers: Workers = None,
+) -> int:
+    """Write a model as one ONNX file: photo in, probabilities out. It is compared with the model first.
+
+    Example: depthwise export runs/first --out model.onnx
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file.
+    out
+        The file to write; its verification goes beside it as JSON.
+    data
+        Photos to compare on; by default the run's validation photos.
+    fixed_size
+        Leave the resizing out of the graph: photos must have the network's size.
+    """
+    require("torch", "train", "exporting")
+    from depthwise.report.tables import export_text
+    from depthwise.workflows.exporting import export as run_export
+
+    terminal = _terminal()
+    result = run_export(
+        model, out, data, fixed_size=fixed_size, overwrite=overwrite, factory=factory, workers=workers, console=terminal
+    )
+    print(export_text(result))
+    print(f"\nNext: depthwise predict {shlex.quote(str(out))} PHOTO...   (needs no torch)")
+    return 0
+
+
+@app.command(sort_key=6)
+def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, workers: Workers = None) -> int:
+    """Check on this machine that an exported file computes what it did where it was exported. Needs no torch.
+
+    Example: depthwise verify model.onnx
+
+    Parameters
+    ----------
+    model
+        An exported .onnx file.
+    data
+        Photos with classes, to tell its accuracy on, too.
+    """
+    from depthwise.report.tables import evaluation_table
+    from depthwise.workflows.exporting import verify as run_verify
+
+    worst, found = run_verify(model, data, workers=workers, console=_terminal(is_say_result=False))
+    if json_:
+        print(json.dumps({"max_probability_difference": worst, "evaluation": found.to_json() if found else None}))
+        return 0
+    print(f"{model} computes here what it did where it was exported: probabilities differ by {worst:.1e} at most")
+    if found:
+        print(f"\n{evaluation_table(found)}")
+    print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
+    return 0
 
 
 @app.command(sort_key=6)

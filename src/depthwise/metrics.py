@@ -74,3 +74,20 @@ def recall_precision(confusion: NDArray[np.int64]) -> tuple[NDArray[np.float64],
     hits = confusion.diagonal().astype(np.float64)
     with np.errstate(invalid="ignore"):
         return hits / confusion.sum(axis=1), hits / confusion.sum(axis=0)
+
+
+def calibration_error(probabilities: NDArray[np.float64], labels: Labels, num_bins: int = 15) -> float:
+    """Return the expected calibration error: how far the stated and the true share of right answers are apart.
+
+    Pictures are binned by their answer's probability, in `num_bins` bins of equal width; the distance of the mean
+    probability to the share of right answers in each is averaged, weighted by pictures (Naeini et al. 2015; Guo et al.
+    2017, equation 3).
+    """
+    stated = probabilities.max(axis=1)
+    is_right = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((stated * num_bins).astype(int), num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    gaps = np.abs(
+        np.bincount(bins, weights=stated, minlength=num_bins) - np.bincount(bins, weights=is_right, minlength=num_bins)
+    )
+    return float(gaps.sum() / counts.sum())

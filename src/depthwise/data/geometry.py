@@ -58,23 +58,38 @@ class Geometry:
 
 
 def apply(pixels: Pixels, geometry: Geometry) -> Pixels:
-    """Return uint8 (image_size, image_size, channels) from uint8 (H, W, channels), by antialiased resizing."""
-    side, resample = geometry.image_size, RESAMPLE[geometry.resample]
+    """Return uint8 (image_size, image_size, channels) from uint8 (H, W, channels), by antialiased resizing.
+
+    A picture that has the size already is taken as it is.
+    """
+    side = geometry.image_size
     height, width = pixels.shape[:2]
-    is_cut = geometry.fit == "crop" and geometry.crop_share < 1
-    if (height, width) == (side, side) and not is_cut:
+    if (height, width) == (side, side):
         return pixels
     image = Image.fromarray(pixels[:, :, 0] if geometry.channels == 1 else pixels)
     if geometry.fit == "squash":
-        resized = image.resize((side, side), resample)
+        resized = _resize(image, (side, side), (0, 0, width, height), geometry)
     elif geometry.fit == "crop":
         short = min(width, height) * geometry.crop_share
         left, top = (width - short) / 2, (height - short) / 2
-        box = (left, top, left + short, top + short)
-        resized = image.resize((side, side), resample, box=box)
+        resized = _resize(image, (side, side), (left, top, left + short, top + short), geometry)
     else:
         scale = side / max(width, height)
         fitted = max(1, round(width * scale)), max(1, round(height * scale))
         resized = Image.new(image.mode, (side, side), FILL if geometry.channels == 1 else (FILL, FILL, FILL))
-        resized.paste(image.resize(fitted, resample), ((side - fitted[0]) // 2, (side - fitted[1]) // 2))
+        inner = _resize(image, fitted, (0, 0, width, height), geometry)
+        resized.paste(inner, ((side - fitted[0]) // 2, (side - fitted[1]) // 2))
     return np.array(resized, np.uint8).reshape(side, side, geometry.channels)
+
+
+def _resize(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], geometry: Geometry
+) -> Image.Image:
+    """Resize `box` along rows, then along columns. Left to itself, Pillow chooses the order, each version its own way.
+
+    Values are rounded in between, so another order gives other pixels.
+    """
+    (width, height), (left, top, right, bottom) = size, box
+    resample = RESAMPLE[geometry.resample]
+    rows = image.resize((width, image.height), resample, box=(left, 0, right, image.height))
+    return rows.resize((width, height), resample, box=(0, top, width, bottom))

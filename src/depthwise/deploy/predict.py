@@ -100,7 +100,7 @@ class Classifier:
             raise UserError(f"top_k={top_k}: ask for at least 1 class")
         if not pictures:
             return []
-        probabilities = softmax(self.engine.logits(np.stack(pictures)))
+        probabilities = softmax(self.engine.logits(np.stack(pictures)) / np.float32(self.engine.card.temperature))
         answers = []
         for name, row in zip(names, probabilities, strict=True):
             best = np.argsort(-row, kind="stable")[:top_k]

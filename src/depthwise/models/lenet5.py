@@ -57,13 +57,13 @@ class Subsample(nn.Module):
 
     def __init__(self, num_maps: int) -> None:
         super().__init__()
-        self.sum = nn.AvgPool2d(2, divisor_override=1)
+        self.mean = nn.AvgPool2d(2)
         self.weight = nn.Parameter(torch.full((num_maps, 1, 1), 0.25))  # the mean, to begin with
         self.bias = nn.Parameter(torch.zeros(num_maps, 1, 1))
         self.act = ScaledTanh()
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.act(self.weight * self.sum(x) + self.bias)
+        out: Tensor = self.act(self.weight * (4 * self.mean(x)) + self.bias)
         return out
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # some of these import torch, which `split` does without
     from depthwise.models.registry import ModelSpec
     from depthwise.models.summary import LayerRow
     from depthwise.workflows.evaluation import Evaluation
+    from depthwise.workflows.exporting import ExportResult
     from depthwise.workflows.splitting import SplitResult
 
 
@@ -79,3 +80,17 @@ def summary_table(rows: Sequence[LayerRow]) -> str:
     body = [(r.name, r.type, " x ".join(map(str, r.output_shape)), f"{r.params:,}", f"{r.macs:,}") for r in rows]
     total = ("all", "", "", f"{sum(r.params for r in rows):,}", f"{sum(r.macs for r in rows):,}")
     return table(("layer", "type", "output", "parameters", "multiply-adds"), [*body, total], left=2)
+
+
+def export_text(result: ExportResult) -> str:
+    """Return what was exported and how it compares."""
+    found = result.comparison
+    what = "photos" if result.is_on_photos else "pictures of noise"
+    lines = [
+        f"{result.path}: {result.num_bytes / 2**20:.1f} MiB",
+        f"Compared with the model in PyTorch on {found.num_images:,} {what}: {found.top1_agreement:.2%} same answers, "
+        f"probabilities differ by {found.max_probability_difference:.1e} at most (allowed: {found.tolerance:g})",
+    ]
+    if found.accuracy_before is not None and found.accuracy_after is not None:
+        lines.append(f"Right: {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} after")
+    return "\n".join([*lines, f"Evidence: {result.evidence}"])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from depthwise import artifact
+from depthwise.deploy.engine import OnnxEngine
 from depthwise.deploy.predict import Classifier
 from depthwise.errors import UserError, require
 from depthwise.workflows.run_folder import find_model
@@ -11,10 +12,13 @@ from depthwise.workflows.run_folder import find_model
 def load(path: str | Path, device: str = "auto", factory: str | None = None) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
 
-    `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the package.module:function that makes the
-    network of a file that was trained with your own; nothing else in a file is ever called.
+    An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the
+    package.module:function that makes the network of a file that was trained with your own; nothing else in a file is
+    ever called.
     """
     path = find_model(path)
+    if path.suffix == ".onnx":
+        return Classifier(OnnxEngine(path))
     card = artifact.read_card(path)
     if card.kind != "model":
         raise UserError(f"{path}: a checkpoint to go on training from, not a model; take best.safetensors beside it")

@@ -1,0 +1,161 @@
+"""From a model file to one `.onnx` file that needs nothing beside it: photo in, calibrated probabilities out.
+
+The graph takes uint8 photos (B, H, W, C) of any size and has two outputs: `probabilities` (B, K), the softmax of the
+logits over the temperature, and the bare `logits` (B, K). Photos of the network's own size skip the resizing.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from depthwise.artifact import KEY, Card
+from depthwise.data.geometry import Geometry
+from depthwise.deploy.resize import Resize
+
+OPSET = 18
+IR_VERSION = 10
+
+
+class Deployable(nn.Module):
+    """Whole numbers from 0 to 255 (B, C, S, S) -> probabilities (B, K), logits (B, K)."""
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, model: nn.Module, geometry: Geometry, temperature: float) -> None:
+        super().__init__()
+        self.model, self.temperature = model, temperature
+        self.register_buffer("offset", 255 * torch.tensor(geometry.mean).view(1, -1, 1, 1))
+        self.register_buffer("scale", 1 / (255 * torch.tensor(geometry.std).view(1, -1, 1, 1)))
+
+    def forward(self, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities and logits."""
+        logits = self.model((levels - self.offset) * self.scale)
+        return torch.softmax(logits / self.temperature, 1), logits
+
+
+def to_onnx(model: nn.Module, card: Card, *, takes_any_size: bool = True) -> Any:
+    """Return the whole as an onnx.ModelProto. `takes_any_size=False` leaves the resizing out: photos have the size."""
+    from onnx import TensorProto, helper
+
+    side, channels = card.geometry.image_size, card.geometry.channels
+    network = _trace(
+        Deployable(model.eval(), card.geometry, card.temperature),
+        torch.zeros(2, channels, side, side),
+        ("levels", "probabilities", "logits"),
+        dynamic=(0,),
+    )
+    shape = ["batch", "height", "width", channels] if takes_any_size else ["batch", side, side, channels]
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, shape)
+    front = _resizing(card.geometry) if takes_any_size else _as_it_is("levels")
+    classes = len(card.classes)
+    outputs = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", classes]) for n in ("probabilities", "logits")
+    ]
+    graph = helper.make_graph(
+        [*front, *network.graph.node], card.model, [images], outputs, initializer=network.graph.initializer
+    )
+    whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="depthwise")
+    whole.ir_version = IR_VERSION
+    return whole
+
+
+def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
+    """Return the file's bytes, with the card and `more` in its metadata."""
+    from onnx import helper
+
+    metadata = {"card": replace(card, training={}).to_json()} | more
+    helper.set_model_props(proto, {KEY: json.dumps(metadata, ensure_ascii=False)})
+    data: bytes = proto.SerializeToString()
+    return data
+
+
+def _as_it_is(output: str) -> list[Any]:
+    """Nodes for photos that have the size: channels first, and float."""
+    from onnx import TensorProto, helper
+
+    return [
+        helper.make_node("Transpose", ["images"], [f"{output}_first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", [f"{output}_first"], [output], to=TensorProto.FLOAT),
+    ]
+
+
+def _resizing(geometry: Geometry) -> list[Any]:
+    """Nodes that resize photos, unless they have the size already."""
+    from onnx import TensorProto, helper
+
+    example = torch.zeros(2, 40, 50, geometry.channels, dtype=torch.uint8)
+    resize = _trace(Resize(geometry), example, ("images", "resized"), dynamic=(0, 1, 2))
+    shape = ["b", geometry.channels, geometry.image_size, geometry.image_size]
+
+    def branch(name: str, nodes: list[Any], output: str, constants: Any = ()) -> Any:
+        result = helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)
+        return helper.make_graph(nodes, name, [], [result], initializer=constants)
+
+    side = helper.make_tensor("side", TensorProto.INT64, [2], [geometry.image_size] * 2)
+    size = [
+        helper.make_node("Constant", [], ["wanted_size"], value=side),
+        helper.make_node("Shape", ["images"], ["found_size"], start=1, end=3),
+        helper.make_node("Equal", ["found_size", "wanted_size"], ["sides_fit"]),
+        helper.make_node("Cast", ["sides_fit"], ["sides_fit_number"], to=TensorProto.INT32),
+        helper.make_node("ReduceMin", ["sides_fit_number"], ["fits_number"], keepdims=0),
+        helper.make_node("Cast", ["fits_number"], ["fits"], to=TensorProto.BOOL),
+    ]
+    then = branch("as_it_is", _as_it_is("unchanged"), "unchanged")
+    otherwise = branch("resized", list(resize.graph.node), "resized", resize.graph.initializer)
+    return [*size, helper.make_node("If", ["fits"], ["levels"], then_branch=then, else_branch=otherwise)]
+
+
+def _trace(module: nn.Module, example: Tensor, names: tuple[str, ...], *, dynamic: tuple[int, ...]) -> Any:
+    """Return the module as an onnx.ModelProto with these names for its input and outputs."""
+    axes = {axis: torch.export.Dim(f"axis{axis}") for axis in dynamic}
+    with _quiet(), torch.no_grad():
+        program: Any = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            dynamic_shapes=(axes,),
+            input_names=list(names[:1]),
+            output_names=list(names[1:]),
+            opset_version=OPSET,
+            verbose=False,
+            external_data=False,
+        )
+    proto = program.model_proto
+    _prefix(proto.graph, module.__class__.__name__, set(names))
+    return proto
+
+
+def _prefix(graph: Any, prefix: str, kept: set[str]) -> None:
+    """Give all values of a graph names of their own, so that two graphs can be one."""
+
+    def rename(name: str) -> str:
+        return name if not name or name in kept else f"{prefix}/{name}"
+
+    for node in graph.node:
+        node.input[:] = [rename(name) for name in node.input]
+        node.output[:] = [rename(name) for name in node.output]
+        node.name = f"{prefix}/{node.name}"
+    for constant in graph.initializer:
+        constant.name = rename(constant.name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter talks of libraries that we do not use."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,105 @@
+"""Does an exported file compute what the model does? Compared on photos, and on a few that travel along. No torch."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from depthwise.data.decode import Pixels
+from depthwise.deploy.predict import Engine
+from depthwise.metrics import Logits, softmax
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability that rounding may make in float32."""
+GOLDEN = 4
+"""How many pictures travel along."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two engines' answers to the same pictures."""
+
+    num_images: int
+    top1_agreement: float
+    """Share of pictures with the same answer; answers that tie within the tolerance count as the same."""
+    max_probability_difference: float
+    accuracy_before: float | None
+    """Top-1 of the model in PyTorch, where classes are known."""
+    accuracy_after: float | None
+    """Top-1 of the exported file."""
+    tolerance: float
+    differing: tuple[int, ...]
+    """Places of the pictures whose answers or probabilities differ by more."""
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether no picture differs."""
+        return not self.differing
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, without the list of pictures."""
+        values = asdict(self)
+        del values["differing"]
+        return values
+
+
+def compare(before: Logits, after: Logits, temperature: float, labels: NDArray[np.int64] | None) -> Comparison:
+    """Compare logits (N, K) of the model and of the exported file; N must be above 0."""
+    first, second = (softmax(logits / np.float32(temperature)) for logits in (before, after))
+    differences = np.abs(first - second).max(axis=1)
+    chosen = second.argmax(axis=1)
+    behind = first.max(axis=1) - np.take_along_axis(first, chosen[:, None], axis=1)[:, 0]
+    is_same = behind <= TOLERANCE
+    differing = np.flatnonzero(~is_same | ~(differences <= TOLERANCE))  # nan differs
+    accuracies = [None if labels is None else float((x.argmax(axis=1) == labels).mean()) for x in (first, second)]
+    return Comparison(
+        num_images=len(before),
+        top1_agreement=float(is_same.mean()),
+        max_probability_difference=float(differences.max()),
+        accuracy_before=accuracies[0],
+        accuracy_after=accuracies[1],
+        tolerance=TOLERANCE,
+        differing=tuple(int(place) for place in differing),
+    )
+
+
+def noise(num_images: int, image_size: int, channels: int) -> NDArray[np.uint8]:
+    """Return pictures (N, S, S, C) of coarse noise, for want of photos: always the same."""
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 256, (num_images, 8, 8, channels), np.uint8)
+    times = -(-image_size // 8)
+    return coarse.repeat(times, 1).repeat(times, 2)[:, :image_size, :image_size]
+
+
+def pack_golden(pictures: Sequence[Pixels], probabilities: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Return pictures as PNG in base64 with the model's probabilities, to travel in a file's metadata."""
+    packed = []
+    for pixels, row in zip(pictures, probabilities, strict=True):
+        stream = io.BytesIO()
+        Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG", optimize=True)
+        image = base64.b64encode(stream.getvalue()).decode("ascii")
+        packed.append({"png": image, "probabilities": [round(float(p), 7) for p in row]})
+    return packed
+
+
+def check_golden(engine: Engine, golden: list[dict[str, Any]]) -> float:
+    """Return the largest difference of a probability on the pictures that travelled along."""
+    worst = 0.0
+    for entry in golden:
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(entry["png"]))))
+        batch = pixels.reshape(1, *pixels.shape[:2], -1)
+        probabilities = softmax(engine.logits(batch) / np.float32(engine.card.temperature))[0]
+        difference = np.abs(probabilities - np.array(entry["probabilities"])).max()
+        worst = max(worst, float(difference) if np.isfinite(difference) else float("inf"))
+    return worst
+
+
+def fingerprint(data: bytes) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,65 @@
+"""Comparing two engines' answers."""
+
+import numpy as np
+import pytest
+
+from depthwise.deploy.verify import check_golden, compare, noise, pack_golden
+from depthwise.metrics import softmax
+
+BEFORE = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, 0.0]], np.float32)
+LABELS = np.array([0, 1, 1])
+
+
+def test_equal_logits_pass():
+    found = compare(BEFORE, BEFORE.copy(), 1.0, LABELS)
+    assert found.is_passed and found.top1_agreement == 1 and found.max_probability_difference == 0
+    assert found.accuracy_before == found.accuracy_after == pytest.approx(2 / 3)
+
+
+def test_rounding_passes_also_where_two_classes_tie():
+    after = BEFORE + np.array([[1e-5, 0, 0], [0, 0, 0], [0, 1e-5, 0]], np.float32)
+    found = compare(BEFORE, after, 1.0, LABELS)
+    assert found.is_passed and found.top1_agreement == 1  # the third picture's answer changed: a tie
+    assert 0 < found.max_probability_difference < 1e-4
+
+
+@pytest.mark.parametrize("wrong", [5.0, 0.1, float("nan")])
+def test_a_picture_that_differs_is_named(wrong):
+    after = BEFORE.copy()
+    after[1, 2] = wrong
+    found = compare(BEFORE, after, 1.0, None)
+    assert found.differing == (1,) and not found.is_passed
+    assert found.accuracy_after is None
+
+
+def test_the_temperature_counts():
+    after = BEFORE + np.float32(0.01) * np.arange(3, dtype=np.float32)
+    assert not compare(BEFORE, after, 1.0, None).is_passed
+    assert compare(BEFORE, after, 100.0, None).is_passed
+
+
+class Fake:
+    """An engine whose logits are the mean of each channel, plus what is wrong with it."""
+
+    def __init__(self, wrong=0.0):
+        self.wrong = wrong
+        self.card = type("Card", (), {"temperature": 1.0})()
+
+    def logits(self, images):
+        return images.mean((1, 2)).astype(np.float32) / 50 + np.array([0, 0, self.wrong], np.float32)
+
+
+def test_pictures_travel_along_and_tell_another_machine():
+    pictures = noise(3, 20, 3)
+    packed = pack_golden(list(pictures), softmax(Fake().logits(pictures)))
+    assert check_golden(Fake(), packed) < 1e-6
+    assert check_golden(Fake(0.5), packed) > 0.05
+    assert check_golden(Fake(float("nan")), packed) == float("inf")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_noise_is_always_the_same_and_fills_its_range(channels):
+    first = noise(4, 33, channels)
+    assert first.shape == (4, 33, 33, channels) and first.dtype == np.uint8
+    assert np.array_equal(first, noise(4, 33, channels))
+    assert first.min() < 10 and first.max() > 245
