@@ -5,6 +5,18 @@ class UserError(Exception):
     """Something the user must act on. The message says what was asked, what was found and what to do."""
 
 
+class CannotWrite(UserError):
+    """A file could not be written: disk full, quota, read-only. What was there is as it was."""
+
+
+class Damaged(UserError):
+    """A model file that is cut short, or whose contents do not fit its checksum."""
+
+
+class Diverged(UserError):
+    """A loss or weight that is no number any more."""
+
+
 class UnusablePicture(Exception):
     """One file that cannot become pixels. It is named, counted and left out; never replaced by another picture.
 
