@@ -55,7 +55,7 @@ def write_whole(path: Path, data: bytes, *, keep: Path | None = None) -> None:
     crash between the two renames leaves the old bytes there and nothing at `path`. Raises CannotWrite naming the file
     when the disk is full or the place cannot be written; the old file is then as it was, and no temporary file stays.
     """
-    temporary = temporary_of(path)
+    temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed process left is written over
     had_old = path.exists()
     try:
         with DISK.create(temporary) as file:
@@ -72,11 +72,6 @@ def write_whole(path: Path, data: bytes, *, keep: Path | None = None) -> None:
             DISK.remove(temporary)
     with contextlib.suppress(OSError):  # some network drives refuse; the file itself is safe
         DISK.sync_folder(path.parent)
-
-
-def temporary_of(path: Path) -> Path:
-    """Return the name that `path` is written under: always the same, so what a killed process left is written over."""
-    return path.with_name(f".{path.name}.tmp")
 
 
 def _swap(temporary: Path, path: Path, keep: Path | None) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,6 +54,8 @@ class Order:
     """Where it notes the samples of every step."""
     kill: Kill | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    step_timeout_s: float | None = None
+    """How long the other processes of a run may be silent; None: as long as usual."""
 
 
 def start(order: Order) -> BaseProcess:
@@ -75,7 +78,7 @@ def _obey(order: Order) -> None:
     with open(order.said, "ab", buffering=0) as said:
         for stream in (1, 2):
             os.dup2(said.fileno(), stream)
-    _watch(order)
+    watch(order)
     from depthwise.cli import run
 
     status = run(order.arguments)
@@ -83,14 +86,17 @@ def _obey(order: Order) -> None:
     os._exit(status)
 
 
-def _watch(order: Order) -> None:
+def watch(order: Order) -> None:
     """Put the trace and the kill in place."""
     from torch.optim import SGD
 
     from depthwise import files
+    from depthwise.training import distributed
     from depthwise.training.loop import StepReport, ValidationReport
     from depthwise.workflows import training
 
+    if order.step_timeout_s:
+        distributed.STEP_TIMEOUT = timedelta(seconds=order.step_timeout_s)
     tick = _Clock(order.kill)
     real_run, real_step = training.run, SGD.step
 

@@ -1,6 +1,8 @@
 """Many processes that train one network: plain torch.distributed, found in the environment that torchrun sets."""
 
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from depthwise.data.order import batch_sizes
 from depthwise.errors import UserError
@@ -120,7 +124,10 @@ def join(device: str) -> Iterator[Group]:
         yield ALONE
         return
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=SETUP_TIMEOUT)
+        store, rank, size = next(rendezvous("env://", timeout=SETUP_TIMEOUT))
+        fresh = PrefixStore(_name_start(store, rank, size), store)
+        backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=fresh, rank=rank, world_size=size, timeout=SETUP_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"the {os.environ['WORLD_SIZE']} processes of this run did not find each other: {error}\n"
@@ -131,6 +138,31 @@ def join(device: str) -> Iterator[Group]:
         yield Group(dist.get_rank(), dist.get_world_size(), dist.group.WORLD, steps)
     finally:
         dist.destroy_process_group()
+
+
+def _name_start(store: Any, rank: int, size: int) -> str:
+    """Return a name for this start that all its processes agree on, and none of an earlier start.
+
+    After a restart torchrun (of torch 2.13) hands out the same store, with the addresses of processes that are dead.
+    So process 0 makes up a name and tells it to whoever asks with a number of its own: an answer cannot be an old one.
+    """
+    own = secrets.token_hex(8)
+    if rank:
+        store.set(f"ask/{rank}", own)
+        name = str(store.get(f"answer/{own}").decode())
+        store.set(f"heard/{name}/{rank}", "")
+        return name
+    waiting, deadline = set(range(1, size)), time.monotonic() + SETUP_TIMEOUT.total_seconds()
+    while waiting:
+        for other in sorted(waiting):
+            if store.check([f"ask/{other}"]):
+                store.set(f"answer/{store.get(f'ask/{other}').decode()}", own)
+            if store.check([f"heard/{own}/{other}"]):
+                waiting.remove(other)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes {sorted(waiting)} did not come within {SETUP_TIMEOUT}")
+        time.sleep(0.01)
+    return own
 
 
 def local_device(device: str) -> torch.device:

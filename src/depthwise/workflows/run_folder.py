@@ -91,12 +91,6 @@ class RunFolder:
 
         files.write_whole(self.path / "config.toml", tomli_w.dumps(values).encode())
 
-    def sweep(self) -> None:
-        """Remove the temporary files that a killed process left."""
-        for name in NAMES:
-            with contextlib.suppress(OSError):
-                files.temporary_of(self.path / name).unlink(missing_ok=True)
-
     def read_checkpoint(self, console: Quiet) -> "tuple[Card, dict[str, Tensor]]":
         """Return the last checkpoint that is whole. Raises UserError when there is none.
 

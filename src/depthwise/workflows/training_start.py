@@ -133,11 +133,10 @@ def check_unchanged(card: Card, pictures: TrainingPictures, folder: RunFolder, *
 
 
 def open_run(folder: RunFolder, card: Card, pictures: TrainingPictures, config: TrainConfig, *, is_new: bool) -> None:
-    """Make the run folder ready: without the files of an earlier run, or without what a killed process left."""
+    """Make the run folder ready; a new run's without the files of an earlier one."""
     if is_new:
         folder.open_new()
         write_manifest(folder.splits, pictures.records)
-    folder.sweep()
     training = {"train": config.to_json(), "machine": card.training["machine"]}
     folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
 
