@@ -12,7 +12,7 @@ PLAIN = Lesson("lenet5", {"drop_rate": 0.0})  # no batch norm
 NORMED = Lesson("mobilenet_v1", {"width": 0.1}, image_size=16)
 GRID = (  # one small network of every family
     Lesson("lenet5"),
-    Lesson("alexnet_owt", {"width": 0.1}),
+    Lesson("alexnet_owt"),
     Lesson("vgg11_bn"),
     Lesson("nin_cifar"),
     Lesson("googlenet_bn"),
