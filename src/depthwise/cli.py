@@ -408,7 +408,8 @@ def _going_on(arguments: Sequence[str]) -> str:
     kept = [argument for argument in _spell_out_resume(arguments) if argument not in ("--overwrite", "--resume=never")]
     if "--resume" in kept:
         del kept[kept.index("--resume") : kept.index("--resume") + 2]
-    return shlex.join(["depthwise", *(a for a in kept if a != "--resume=auto"), "--resume"])
+    program = "depthwise" if os.environ.get("WORLD_SIZE", "1") == "1" else "torchrun ... -m depthwise"
+    return f"{program} {shlex.join([*(a for a in kept if a != '--resume=auto'), '--resume'])}"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -423,7 +424,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as error:
-        print(f"{error} That is:\n{_going_on(arguments)}", file=sys.stderr)
+        if str(error):
+            print(f"{error} That is:\n{_going_on(arguments)}", file=sys.stderr)
         return 128 + error.signum
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

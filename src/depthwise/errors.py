@@ -33,7 +33,10 @@ class UnusablePicture(Exception):
 
 
 class Interrupted(Exception):
-    """Training stopped by a signal after its state was saved. `signum` gives the exit status (128 + signum)."""
+    """Training stopped by a signal after its state was saved. `signum` gives the exit status (128 + signum).
+
+    Of several processes only the first has a message.
+    """
 
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)

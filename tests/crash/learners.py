@@ -89,9 +89,10 @@ def _train(lesson: Lesson, group: Any) -> Lore:
     from depthwise.training.state import TrainState
 
     torch.set_num_threads(1)
-    torch.manual_seed(3)
+    torch.manual_seed(3 + group.rank)
     dtype = torch.float64 if lesson.is_double else torch.float32
     model = create_model(lesson.model, 3, 3, small_input=True, **lesson.options).to(dtype)
+    group.copy_first(list(model.state_dict().values()))
     state = TrainState(model, build_optimizer(model, momentum=0.9, weight_decay=5e-4))
     normalise = torch.nn.Sequential(Normalise((0.5,) * 3, (0.25,) * 3), cast(dtype))
     train, valid = pictures(lesson.num_images, lesson.image_size, 1), pictures(150, lesson.image_size, 2)

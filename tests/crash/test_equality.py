@@ -66,6 +66,13 @@ def test_without_batch_norm_the_first_gradients_agree_in_float32():
     assert relative(learn(lesson, 2).gradients, learn(lesson, 1).gradients) <= 1e-5
 
 
+def test_dropout_is_that_of_the_part_whoever_computes_it():
+    lesson = replace(PLAIN, options={"drop_rate": 0.4}, is_double=True)
+    two, one = learn(lesson, 2), learn(replace(lesson, accumulate=2), 1)
+    assert relative(two.gradients, one.gradients) <= 1e-9
+    assert relative(two.gradients, learn(lesson, 1).gradients) > 1e-3
+
+
 @pytest.mark.parametrize("recalibrate", [True, False])
 def test_with_batch_norm_two_processes_are_one_with_two_parts(recalibrate: bool):
     lesson = replace(NORMED, num_steps=50, num_images=46, is_double=True, recalibrate=recalibrate)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -132,9 +133,26 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(rank: int, pictures:
     wait_for("2/1000", tmp_path, processes)
     os.kill(processes[rank].pid, signal.SIGTERM)
     assert wait(processes) == [143, 143]
-    assert "Go on with the same command and --resume" in said(tmp_path)
+    assert "Go on with the same command and --resume" in said(tmp_path) and said(tmp_path, 1) == ""
+    assert said(tmp_path).splitlines()[-1].startswith("torchrun ... -m depthwise train ")
     ends = [(tmp_path / f"trace{number}").read_text().splitlines()[-1].split()[0] for number in (0, 1)]
     assert ends[0] == ends[1] and f"Stopped after step {int(ends[0]):,}," in said(tmp_path)
+
+
+def test_another_number_of_processes_is_refused_by_one_of_them(unbroken: Path, pictures: Path, tmp_path: Path):
+    shutil.copytree(unbroken / "run", tmp_path / "run")
+    arguments = [str(pictures), *SMALL, *SETTINGS, "--epochs", "3", "--out", str(tmp_path / "run"), "--resume"]
+    assert together(tmp_path, 1, *arguments) == [2]
+    assert "processes: 2 in the run, 1 now" in said(tmp_path)
+
+
+def test_too_many_processes_are_refused_with_the_largest_number(pictures: Path, tmp_path: Path):
+    flags = ("--batch-size", "5", *FLAGS[2:], "--out", str(tmp_path / "run"))
+    assert together(tmp_path, 3, str(pictures), *SMALL, *flags) == [2, 2, 2]
+    assert "leave a smallest batch of 5: too few for 3 processes" in said(tmp_path)
+    assert "at most 2 processes" in said(tmp_path)
+    assert said(tmp_path, 1) == "error: process 1 of 3 ends, as process 0 did\n"
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_silent_process_ends_the_others(pictures: Path, tmp_path: Path):

@@ -139,3 +139,19 @@ def test_an_environment_without_an_address_is_refused(monkeypatch: pytest.Monkey
         join("cpu"),
     ):
         pass
+
+
+def test_a_process_that_sees_other_pictures_says_so():
+    from depthwise.workflows.training import _check_same_pictures
+
+    class Second:
+        rank = 1
+
+        def first(self, function: Any) -> str:
+            return "what process 0 sees"
+
+    class Pictures:
+        digest = "what this one sees"
+
+    with pytest.raises(UserError, match="process 1 sees other pictures than process 0"):
+        _check_same_pictures(Pictures(), Second())

@@ -128,14 +128,14 @@ def join(device: str) -> Iterator[Group]:
         fresh = PrefixStore(_name_start(store, rank, size), store)
         backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
         dist.init_process_group(backend, store=fresh, rank=rank, world_size=size, timeout=SETUP_TIMEOUT)
+        steps = dist.new_group(timeout=STEP_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"the {os.environ['WORLD_SIZE']} processes of this run did not find each other: {error}\n"
             "Start them with torchrun: torchrun --nproc-per-node 2 -m depthwise train ..."
         ) from error
     try:
-        steps = dist.new_group(timeout=STEP_TIMEOUT)
-        yield Group(dist.get_rank(), dist.get_world_size(), dist.group.WORLD, steps)
+        yield Group(rank, size, dist.group.WORLD, steps)
     finally:
         dist.destroy_process_group()
 
@@ -186,7 +186,8 @@ def check_parts(num_images: int, batch_size: int, num_processes: int, accumulate
             f"{found}: too few for --accumulate {accumulate}, which needs 2 in each part; at most --accumulate "
             f"{max(1, room)}, in 1 process. Or take a larger --batch-size."
         )
+    most = room // accumulate
     raise UserError(
         f"{found}: too few for {num_processes} processes with --accumulate {accumulate}, which need 2 in each part; "
-        f"at most {room // accumulate} processes. Or take a larger --batch-size."
+        f"at most {most} process{'es' if most > 1 else ''}. Or take a larger --batch-size."
     )

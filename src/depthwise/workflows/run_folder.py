@@ -72,7 +72,7 @@ class RunFolder:
             raise UserError(f"{self.path} is a file; choose another folder by --out")
         if self.is_used and not overwrite:
             raise UserError(
-                f"{self.path} already holds a run. Go on with it by --resume auto, replace it by --overwrite, "
+                f"{self.path} already holds a run. Go on with it by --resume, replace it by --overwrite, "
                 "or choose another folder by --out."
             )
 

@@ -1,6 +1,6 @@
 """`depthwise train`: from pictures to a run folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,13 +115,8 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
     skipped = list(start.skipped)
     with load_pictures(start.index, start.geometry, folder.path, skipped, request.workers, console) as pictures:
         _check_same_pictures(pictures, group)
-        check_parts(len(pictures.training), config.batch_size, group.size, config.accumulate)
-        if start.card:
-            check_unchanged(start.card, pictures, folder, allow_changes=request.allow_changes)
-            card = start.card
-            card.training["machine"] = machine
-        else:
-            card = new_card(request, start, pictures, machine)
+        group.first(lambda: _check(request, start, pictures, group))
+        card = _card(request, start, pictures, machine)
         with torch.random.fork_rng():
             place = local_device(machine["device"])
             state = _build_state(start, card, config, place, group, console)
@@ -129,6 +124,19 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
             console.say(_describe(card, config, pictures, machine))
             _run(state, card, pictures, request, every, group, console, place)
     return _result(folder, state.position(), pictures.skipped, group)
+
+
+def _check(request: Request, start: Plan, pictures: TrainingPictures, group: Group) -> None:
+    config = request.config
+    check_parts(len(pictures.training), config.batch_size, group.size, config.accumulate)
+    if start.card:
+        check_unchanged(start.card, pictures, request.folder, allow_changes=request.allow_changes)
+
+
+def _card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
+    if start.card:
+        return replace(start.card, training={**start.card.training, "machine": machine})
+    return new_card(request, start, pictures, machine)
 
 
 def _settle_machine(request: Request, start: Plan, group: Group) -> dict[str, Any]:

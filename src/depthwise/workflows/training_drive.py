@@ -61,11 +61,11 @@ def _attend(
         if not isinstance(report, ValidationReport):
             yield report
         if is_stopped:
-            raise Interrupted(
+            told = (
                 f"Stopped after step {state.step:,}, {state.epoch} of {config.epochs} epochs done; "
-                f"saved in {checkpoints.folder.last}.\nGo on with the same command and --resume.",
-                received[0] if received else signal.SIGTERM,
+                f"saved in {checkpoints.folder.last}.\nGo on with the same command and --resume."
             )
+            raise Interrupted(told if group.rank == 0 else "", received[0] if received else signal.SIGTERM)
 
 
 def _line(report: EpochReport, num_epochs: int) -> str:
