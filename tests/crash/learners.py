@@ -91,7 +91,8 @@ def _train(lesson: Lesson, group: Any) -> Lore:
     torch.set_num_threads(1)
     torch.manual_seed(3 + group.rank)
     dtype = torch.float64 if lesson.is_double else torch.float32
-    model = create_model(lesson.model, 3, 3, small_input=True, **lesson.options).to(dtype)
+    model = create_model(lesson.model, 3, 3, small_input=True, **lesson.options)
+    model = model.to(dtype).to(memory_format=torch.channels_last)
     group.copy_first(list(model.state_dict().values()))
     state = TrainState(model, build_optimizer(model, momentum=0.9, weight_decay=5e-4))
     normalise = torch.nn.Sequential(Normalise((0.5,) * 3, (0.25,) * 3), cast(dtype))

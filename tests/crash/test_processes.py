@@ -146,6 +146,23 @@ def test_another_number_of_processes_is_refused_by_one_of_them(unbroken: Path, p
     assert "processes: 2 in the run, 1 now" in said(tmp_path)
 
 
+def test_only_process_0_decides_when_to_save(pictures: Path, tmp_path: Path):
+    from depthwise import artifact
+
+    out = tmp_path / "run"
+    arguments = [
+        str(pictures),
+        *SMALL,
+        *FLAGS,
+        "--save-every",
+        "5",
+        "--out",
+        str(out),
+    ]  # never due: an epoch is 4 steps
+    assert together(tmp_path, 2, *arguments) == [0, 0]
+    assert artifact.read_card(out / "previous.safetensors").training["position"]["step"] == 4
+
+
 def test_too_many_processes_are_refused_with_the_largest_number(pictures: Path, tmp_path: Path):
     flags = ("--batch-size", "5", *FLAGS[2:], "--out", str(tmp_path / "run"))
     assert together(tmp_path, 3, str(pictures), *SMALL, *flags) == [2, 2, 2]

@@ -68,6 +68,19 @@ def test_a_step_in_parts_is_the_step_in_one(accumulate: int):
         torch.testing.assert_close(sum_of_parts[name], tensor, rtol=1e-4, atol=1e-6)
 
 
+def test_parts_draw_their_own_dropout():
+    class Dropping(Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            self.seen.append(nn.functional.dropout(torch.ones(64)).tolist())
+            return self.classifier(images.mean((2, 3)))
+
+    model, data = Dropping(), dataset(8)
+    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    config = replace(CONFIG, accumulate=3)
+    next(iter(run(state, data, data, config, normalise=NORMALISE, device=torch.device("cpu"), workers=0)))
+    assert len({tuple(mask) for mask in model.seen}) == len(model.seen) == 3
+
+
 def test_clipping_scales_all_gradients_together_and_only_large_ones():
     _, _, gradient = first_step(CONFIG)
     norm = torch.cat([g.reshape(-1) for g in gradient.values()]).norm().item()
