@@ -139,11 +139,22 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(rank: int, pictures:
     assert ends[0] == ends[1] and f"Stopped after step {int(ends[0]):,}," in said(tmp_path)
 
 
-def test_another_number_of_processes_is_refused_by_one_of_them(unbroken: Path, pictures: Path, tmp_path: Path):
+@pytest.mark.parametrize("num_processes", [1, 3])
+def test_another_number_of_processes_is_refused_by_one_of_them(
+    num_processes: int, unbroken: Path, pictures: Path, tmp_path: Path
+):
     shutil.copytree(unbroken / "run", tmp_path / "run")
     arguments = [str(pictures), *SMALL, *SETTINGS, "--epochs", "3", "--out", str(tmp_path / "run"), "--resume"]
-    assert together(tmp_path, 1, *arguments) == [2]
-    assert "processes: 2 in the run, 1 now" in said(tmp_path)
+    assert together(tmp_path, num_processes, *arguments) == [2] * num_processes
+    assert f"processes: 2 in the run, {num_processes} now" in said(tmp_path)
+    assert all("ends, as process 0 did" in said(tmp_path, rank) for rank in range(1, num_processes))
+
+
+def test_a_loss_that_is_no_number_ends_all_and_is_told_by_one(pictures: Path, tmp_path: Path):
+    network = ("--model", "lenet5", "--set", "activation=relu", "--lr", "1000", *SETTINGS[:2], *SETTINGS[4:])
+    assert together(tmp_path, 2, str(pictures), *network, "--epochs", "9", "--out", str(tmp_path / "run")) == [2, 2]
+    assert "Try a lower --lr (it is 1000), or --clip-grad 1." in said(tmp_path)
+    assert said(tmp_path, 1) == "error: process 1 of 2 ends, as process 0 did\n"
 
 
 def test_only_process_0_decides_when_to_save(pictures: Path, tmp_path: Path):

@@ -77,9 +77,13 @@ class Group:
         if error:
             raise error
         if box[1]:
-            raise UserError(f"process {self.rank} of {self.size} ends, as process 0 did")
+            raise self.as_first()
         result: T = box[0]
         return result
+
+    def as_first(self) -> UserError:
+        """Return the error of a process whose process 0 says what is wrong."""
+        return UserError(f"process {self.rank} of {self.size} ends, as process 0 did")
 
     def gather(self, value: T) -> list[T]:
         """Return every process's `value`, in their order."""

@@ -150,7 +150,7 @@ def _settle_machine(request: Request, start: Plan, group: Group) -> dict[str, An
     device = choose_device(old.get("device", "auto") if request.device == "auto" else request.device)
     machine = {"device": device, "threads": torch.get_num_threads(), "processes": group.size}
     if old:
-        check_same_machine(old, machine, request.folder, allow_changes=request.allow_changes)
+        group.first(lambda: check_same_machine(old, machine, request.folder, allow_changes=request.allow_changes))
     return machine
 
 

@@ -34,6 +34,8 @@ def drive(
                 if isinstance(report, EpochReport):
                     console.say(_line(report, config.epochs))
         except Diverged as error:
+            if group.rank:
+                raise group.as_first() from error
             raise Diverged(
                 f"{error}\n{checkpoints.where()}"
                 "Go on from there with other settings by --resume --allow-changes, or start again by --overwrite."
