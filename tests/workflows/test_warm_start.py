@@ -85,6 +85,7 @@ def test_a_warm_start_goes_on_without_its_model(donor, photos, tmp_path, capsys)
     ],
 )
 def test_a_model_that_does_not_fit_is_refused_with_the_remedy(flags, message, donor, photos, tmp_path, capsys):
+    """Before any picture is decoded."""
     out = tmp_path / "run"
     assert train(photos, out, "--init", str(donor), *flags) == 2
     assert message in capsys.readouterr().err
@@ -103,12 +104,14 @@ def test_what_is_no_model_is_refused(donor, photos, tmp_path, capsys):
     assert "no such model file" in capsys.readouterr().err
 
 
-def test_a_network_without_a_linear_classifier_is_refused(photos, tmp_path):
+@pytest.mark.parametrize("name", ["lenet5_1998", "nin_cifar"])
+def test_a_network_whose_last_layer_is_not_linear_is_refused(name):
     from depthwise.artifact import Card
     from depthwise.data.geometry import Geometry
     from depthwise.errors import UserError
-    from depthwise.workflows.warm_start import Donor, take_over
+    from depthwise.models.registry import create_model
+    from depthwise.workflows.warm_start import Donor, check_donor
 
-    card = Card("model", "made_up", {}, False, ("a",), Geometry(8))
-    with pytest.raises(UserError, match="made_up has no linear layer called 'classifier' as its last"):
-        take_over(torch.nn.Conv2d(1, 1, 1), card, Donor(card, {}, tmp_path))
+    donor = Donor(Card("model", name, {}, False, ("a",), Geometry(32)), {}, Path("model"))
+    with pytest.raises(UserError, match=f"{name} has no linear layer called 'classifier' as its last"):
+        check_donor(create_model(name), name, {"small_input": False}, 3, donor)

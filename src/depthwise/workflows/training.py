@@ -168,7 +168,7 @@ def _build_state(
     torch.manual_seed(config.seed)
     model = create_model(card.model, len(card.classes), card.geometry.channels, card.small_input, **card.options)
     if start.donor:
-        console.say(take_over(model, card, start.donor))
+        console.say(take_over(model, card.classes, start.donor))
     if place.type == "cuda" and group.size > 1 and config.batch_size < SMALL_PART * group.size * config.accumulate:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model, group.steps)  # type: ignore[no-untyped-call]
     model = model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

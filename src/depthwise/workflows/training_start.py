@@ -18,7 +18,7 @@ from depthwise.models.registry import ModelSpec, create_model
 from depthwise.models.summary import check_image_size
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.training_data import TrainingPictures, choose_geometry, measure_colours, split_index
-from depthwise.workflows.warm_start import Donor, read_donor
+from depthwise.workflows.warm_start import Donor, check_donor, read_donor
 
 BUILT_IN = {"model", "set", "image_size", "channels", "fit", "batch_size", "seed"}
 """Settings that a checkpoint's weights and position make no sense without."""
@@ -89,7 +89,7 @@ def plan(request: Request, console: Quiet) -> Plan:
     found = read_index(request.data)
     index, skipped = split_index(found, request.config, request.split, request.workers, console)
     geometry = choose_geometry(index, request.spec, request.config, console, donor.card.geometry if donor else None)
-    _check_network(request, len(index.classes), geometry)
+    _check_network(request, len(index.classes), geometry, donor)
     return Plan(index, geometry, tuple(skipped), donor=donor)
 
 
@@ -155,12 +155,14 @@ def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine:
     return Card("checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper)
 
 
-def _check_network(request: Request, num_classes: int, geometry: Geometry) -> None:
+def _check_network(request: Request, num_classes: int, geometry: Geometry, donor: Donor | None) -> None:
     """Raise UserError, before any picture is decoded, when the network cannot be built or takes no such pictures."""
     small_input, own = _split_options(request.options, geometry)
     with torch.device("meta"):
         model = create_model(request.spec.name, num_classes, geometry.channels, small_input, **own)
     check_image_size(model, geometry.image_size, geometry.channels)
+    if donor:
+        check_donor(model, request.spec.name, {**own, "small_input": small_input}, geometry.channels, donor)
     num_bytes = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, momentum, one copy
     if num_bytes > MAX_BYTES:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,38 +36,39 @@ def read_donor(path: Path, model: str) -> Donor:
     return Donor(card, tensors, path)
 
 
-def take_over(model: nn.Module, card: Card, donor: Donor) -> str:
+def check_donor(model: nn.Module, name: str, options: dict[str, Any], channels: int, donor: Donor) -> None:
+    """Raise UserError when the network `name`, built as `model` (without weights), cannot start from the donor.
+
+    `options` are the network's own and `small_input`.
+    """
+    if not isinstance(getattr(model, HEAD, None), nn.Linear):
+        raise UserError(f"--init: {name} has no linear layer called {HEAD!r} as its last; it cannot start from a model")
+    theirs = {**donor.card.options, "small_input": donor.card.small_input}
+    changed = [key for key in {**theirs, **options} if options.get(key) != theirs.get(key)]
+    if changed:
+        flags = " ".join(f"--set {key}={theirs[key]}".lower() if key in theirs else f"no {key}" for key in changed)
+        raise UserError(f"--init {donor.path} was built with other options; give the same ones: {flags}")
+    if channels != donor.card.geometry.channels:
+        raise UserError(f"--init {donor.path} takes {donor.card.geometry.channels} channels: leave --channels out")
+
+
+def take_over(model: nn.Module, classes: tuple[str, ...], donor: Donor) -> str:
     """Copy the donor's weights into `model`; classes go by name, new ones keep their fresh rows. Return what was done.
 
-    Raises UserError when the last layer is not linear, or the weights do not fit.
+    Raises UserError when the weights do not fit.
     """
-    head = getattr(model, HEAD, None)
-    if not isinstance(head, nn.Linear):
-        raise UserError(
-            f"--init: {card.model} has no linear layer called {HEAD!r} as its last; it cannot start from a model"
-        )
-    _check_same_options(card, donor)
+    head: nn.Module = getattr(model, HEAD)
     tensors = dict(donor.tensors)
-    kept = [name for name in card.classes if name in donor.card.classes]
-    to = torch.tensor([card.classes.index(name) for name in kept], dtype=torch.long)
+    kept = [name for name in classes if name in donor.card.classes]
+    to = torch.tensor([classes.index(name) for name in kept], dtype=torch.long)
     of = torch.tensor([donor.card.classes.index(name) for name in kept], dtype=torch.long)
     for name, fresh in head.state_dict().items():
         tensors[f"{HEAD}.{name}"] = fresh.clone().index_copy_(0, to, tensors[f"{HEAD}.{name}"][of])
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"--init {donor.path}: its weights do not fit this {card.model}: {error}") from error
-    return _account(card.classes, donor)
-
-
-def _check_same_options(card: Card, donor: Donor) -> None:
-    mine, theirs = ({**c.options, "small_input": c.small_input} for c in (card, donor.card))
-    changed = [name for name in {**theirs, **mine} if mine.get(name) != theirs.get(name)]
-    if changed:
-        flags = " ".join(f"--set {name}={theirs[name]}".lower() if name in theirs else f"no {name}" for name in changed)
-        raise UserError(f"--init {donor.path} was built with other options; give the same ones: {flags}")
-    if card.geometry.channels != donor.card.geometry.channels:
-        raise UserError(f"--init {donor.path} takes {donor.card.geometry.channels} channels: leave --channels out")
+        raise UserError(f"--init {donor.path}: its weights do not fit this {donor.card.model}: {error}") from error
+    return _account(classes, donor)
 
 
 def _account(classes: tuple[str, ...], donor: Donor) -> str:
