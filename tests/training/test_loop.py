@@ -178,7 +178,9 @@ def test_every_epoch_shows_every_picture_once_in_an_order_of_its_own():
 
 def test_reports_tell_every_step_and_every_epoch():
     state = build()
-    got = [report for report in reports(state) if not isinstance(report, ValidationReport)]
+    everything = list(reports(state))
+    got = [report for report in everything if not isinstance(report, ValidationReport)]
+    assert len(everything) - len(got) == 2 * (4 + 1)  # batches for batch norm's statistics, batches of validation
     assert [type(report) for report in got] == 2 * [*4 * [StepReport], EpochReport]
     steps = [report for report in got if isinstance(report, StepReport)]
     assert [report.step for report in steps] == list(range(1, 9))
