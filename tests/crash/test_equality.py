@@ -27,6 +27,8 @@ GRID = (  # one small network of every family
     Lesson("efficientnet_lite0", {"width": 0.2}, image_size=16),
 )
 
+QUICK = [lesson for lesson in GRID if lesson.model not in ("alexnet_owt", "googlenet_bn")]  # these take longest
+
 
 def learn(lesson: Lesson, num_processes: int) -> Lore:
     """Return what process 0 has learnt, after seeing that the others have learnt the same, to the bit."""
@@ -116,10 +118,17 @@ def check_grid(lesson: Lesson, batch_size: int) -> int:
     return num_refused
 
 
-@pytest.mark.parametrize("lesson", [GRID[0], GRID[10]], ids=lambda lesson: lesson.model)
+@pytest.mark.parametrize("lesson", [GRID[0], GRID[5], GRID[10]], ids=lambda lesson: lesson.model)
 def test_every_size_of_a_data_set_is_trained_on_or_refused(lesson: Lesson):
     assert check_grid(lesson, 12) == 0
     assert check_grid(lesson, 8) == 2  # 17 and 18 pictures: batches of 8, 5, 4 and 8, 5, 5 cannot feed 3 processes
+
+
+@pytest.mark.parametrize("lesson", QUICK, ids=lambda lesson: lesson.model)
+def test_every_family_is_trained_by_two_processes(lesson: Lesson):
+    found = teach(replace(lesson, num_images=17), 2)  # parts of 4 + 4, 3 + 2, 2 + 2
+    assert [lore if isinstance(lore, str) else lore.steps for lore in found] == [3, 3]
+    assert found[0].scores == found[1].scores
 
 
 @pytest.mark.crash
