@@ -185,12 +185,12 @@ def test_too_many_processes_are_refused_with_the_largest_number(pictures: Path, 
 
 def test_a_silent_process_ends_the_others(pictures: Path, tmp_path: Path):
     arguments = ["train", str(pictures), *SMALL, *ENDLESS, "--out", str(tmp_path / "run")]
-    processes = launch(tmp_path, 2, arguments, timeout_s=3)
+    processes = launch(tmp_path, 2, arguments, timeout_s=6)
     wait_for("1/1000", tmp_path, processes)
     os.kill(processes[1].pid, signal.SIGSTOP)
     processes[0].join(100)
     os.kill(processes[1].pid, signal.SIGCONT)
-    assert processes[0].exitcode == 2 and "or was silent for 3 s" in said(tmp_path)
+    assert processes[0].exitcode == 2 and "or was silent for 6 s" in said(tmp_path)
     assert wait(processes)[1] == 2
 
 
