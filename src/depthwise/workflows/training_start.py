@@ -48,10 +48,10 @@ class Request:
     workers: int
 
     @property
-    def origin(self) -> dict[str, str]:
+    def sources(self) -> dict[str, str]:
         """Where pictures and first weights come from: part of what a resumed run must not change."""
-        origin = {"DATA": os.path.abspath(self.data)}
-        return origin | ({"init": os.path.abspath(self.init)} if self.init else {})
+        sources = {"DATA": os.path.abspath(self.data)}
+        return sources | ({"init": os.path.abspath(self.init)} if self.init else {})
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def plan(request: Request, console: Quiet) -> Plan:
 
 def _check_same_settings(card: Card, request: Request) -> None:
     """Raise UserError when settings differ in more than the number of epochs."""
-    old = TrainConfig().to_json() | card.training["config"] | card.training["origin"]
-    new = request.config.to_json() | request.origin
+    old = TrainConfig().to_json() | card.training["config"] | card.training["sources"]
+    new = request.config.to_json() | request.sources
     changed = sorted(name for name in {*old, *new} - {"epochs"} if old.get(name) != new.get(name))
     listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
     if BUILT_IN & set(changed):
@@ -147,7 +147,7 @@ def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine:
     small_input, options = _split_options(request.options, geometry)
     training = {
         "config": request.config.to_json(),
-        "origin": request.origin,
+        "sources": request.sources,
         "machine": machine,
         "pictures": pictures.digest,
     }
