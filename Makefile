@@ -1,6 +1,7 @@
 # Two commands do everything on a machine with Python 3.11+ and make:
 #   make demo   runs the whole way on pictures that ship with the package
 #   make test   runs the tests
+# And one takes its time: make crash, 500 runs killed at random moments.
 # Each makes .venv when it is missing; running again costs nothing.
 
 PYTHON ?= python3
@@ -8,13 +9,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test crash check bench format clean
 
 demo: $(READY)
 	$(BIN)/depthwise demo
 
 test: $(READY)
 	$(BIN)/pytest -q
+
+crash: $(READY)
+	$(BIN)/pytest -q -s -m 'crash or not crash' tests/crash
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -33,6 +37,7 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/demo.py
+	$(BIN)/python bench/predict.py
 	$(BIN)/python scripts/make_docs.py
 
 # The CPU build of torch first, from PyTorch's own index: PyPI's on Linux brings gigabytes of CUDA.

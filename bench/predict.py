@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,12 @@ def main() -> None:
         eager, exported, bare = engines(folder)
         for batch in (1, 32):
             images = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), np.uint8)
-            found = interleaved(
-                {
-                    "pytorch": lambda images=images: eager.logits(images),
-                    "exported": lambda images=images: exported.logits(images),
-                    "bare": lambda images=images: bare.run(["logits"], {"images": images}),
-                }
-            )
+            calls: dict[str, Callable[[], Any]] = {
+                "pytorch": partial(eager.logits, images),
+                "exported": partial(exported.logits, images),
+                "bare": partial(bare.run, ["logits"], {"images": images}),
+            }
+            found = interleaved(calls)
             ratios = {
                 f"{other}_over_exported": round(found[other] / found["exported"], 2) for other in ("pytorch", "bare")
             }

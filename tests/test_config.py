@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from depthwise.config import SplitConfig, TrainConfig, default_workers
+from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_workers
 from depthwise.errors import UserError
 
 
@@ -21,6 +21,8 @@ from depthwise.errors import UserError
         ({"weight_decay": -1e-4}, "--weight-decay -0.0001 is out of range: from 0 to 1"),
         ({"label_smoothing": 1.0}, "--label-smoothing 1 is out of range: from 0 to 0.9"),
         ({"crop": 0.6}, "--crop 0.6 is out of range: from 0 to 0.5"),
+        ({"clip_grad": 0.0}, "--clip-grad 0 is out of range: from 1e-12 to 1e+12"),
+        ({"accumulate": 0}, "--accumulate 0 is out of range: from 1 to 65536"),
         ({"image_size": 7}, "--image-size 7 is out of range: from 8 to 4096"),
         ({"seed": -1}, "--seed -1 is out of range: from 0 to"),
         ({"seed": 2**32}, "--seed 4.29497e+09 is out of range"),
@@ -38,6 +40,19 @@ def test_shares_that_do_not_fit_are_refused(valid: float, test: float):
         SplitConfig(valid=valid, test=test)
     with pytest.raises(UserError, match="--seed -1 is out of range"):
         SplitConfig(seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("200", SaveEvery(steps=200)), ("300s", SaveEvery(seconds=300.0)), ("1", SaveEvery(steps=1))]
+)
+def test_a_number_means_steps_and_with_s_seconds(text: str, expected: SaveEvery):
+    assert SaveEvery.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "s", "0", "0s", "-5", "5m", "1.5", "300 s", "ss", "²"])
+def test_other_ways_to_say_how_often_to_save_are_refused(text: str):
+    with pytest.raises(UserError, match=r"--save-every .*: give a number of steps \(200\) or of seconds \(300s\)"):
+        SaveEvery.parse(text)
 
 
 def test_values_at_the_bounds_are_taken():
@@ -59,7 +74,7 @@ def test_plain_values_leave_out_what_is_open_and_lead_back():
     assert values["set"] == ["width=0.6", "round_to=4"]
     assert (values["lr"], values["channels"]) == (0.05, 1)
     assert "image_size" not in values
-    assert {field.name for field in fields(config)} - set(values) == {"image_size"}
+    assert {field.name for field in fields(config)} - set(values) == {"image_size", "clip_grad"}
     assert TrainConfig(**(values | {"set": tuple(values["set"])})) == config
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from depthwise import __version__, files
 from depthwise.data.geometry import Geometry
-from depthwise.errors import UserError, require
+from depthwise.errors import Damaged, UserError, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,14 +65,19 @@ class Card:
 
 
 def write(path: Path, card: Card, tensors: "dict[str, Tensor]") -> None:
-    """Write a model file, whole or not at all. Raises UserError on a full disk; an old file is then unchanged."""
+    """Write a model file, whole or not at all. Raises CannotWrite on a full disk; an old file is then unchanged."""
+    files.write_whole(path, pack(card, tensors))
+
+
+def pack(card: Card, tensors: "dict[str, Tensor]") -> bytes:
+    """Return a model file's bytes: equal for equal cards and tensors."""
     from safetensors.torch import save
 
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     header, body = _parts(save(plain))
     metadata = card.to_json()
     sealed = metadata | {"sha256": _checksum(metadata, header, body)}
-    files.write_whole(path, save(plain, metadata={KEY: json.dumps(sealed, ensure_ascii=False)}))
+    return save(plain, metadata={KEY: json.dumps(sealed, ensure_ascii=False)})
 
 
 def read_card(path: Path) -> Card:
@@ -81,7 +86,7 @@ def read_card(path: Path) -> Card:
 
 
 def read(path: Path) -> "tuple[Card, dict[str, Tensor]]":
-    """Return card and tensors. Raises UserError for what is no model file, is damaged, or is of a newer schema."""
+    """Return card and tensors. Raises Damaged for what is no whole model file, UserError for a newer schema."""
     require("safetensors", "train", f"reading {path}")
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -128,7 +133,7 @@ def _metadata(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
-        raise UserError(
+        raise Damaged(
             f"{path}: not a depthwise model file, or one cut short; models are the best.safetensors of a training run"
         ) from None
     missing = 8 + length + max(ends, default=0) - size
@@ -156,5 +161,5 @@ def _card(path: Path, metadata: dict[str, Any]) -> Card:
         raise _damaged(path, f"its metadata do not fit: {error}") from error
 
 
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path}: the model file is damaged: {why}. Take another copy, or train again.")
+def _damaged(path: Path, why: str) -> Damaged:
+    return Damaged(f"{path}: the model file is damaged: {why}. Take another copy, or train again.")

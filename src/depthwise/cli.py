@@ -121,7 +121,9 @@ def train(
     config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
     valid: float | None = None,
     test: float | None = None,
+    init: Path | None = None,
     resume: Literal["never", "auto"] = "never",
+    save_every: str = "300s",
     overwrite: Overwrite = False,
     allow_changes: Annotated[bool, Parameter(negative="")] = False,
     device: Device = "auto",
@@ -142,8 +144,12 @@ def train(
         Where there is no split yet: share of each class for validation (0.15).
     test
         Where there is no split yet: share of each class for the test (0.15).
+    init
+        Model file or run folder to start from; classes that both have keep their weights.
     resume
-        auto: go on with the run in RUN, or start one.
+        Go on with the run in RUN, or start one; --resume alone means auto.
+    save_every
+        Save the state after so many steps (200) or seconds (300s), and at the end of each epoch.
     allow_changes
         With --resume: go on although the settings differ.
     """
@@ -159,7 +165,9 @@ def train(
         out,
         config,
         SplitConfig(seed=config.seed, **shares),
+        init=init,
         resume=resume,
+        save_every=save_every,
         overwrite=overwrite,
         allow_changes=allow_changes,
         device=device,
@@ -167,6 +175,8 @@ def train(
         workers=workers,
         console=terminal,
     )
+    if result.rank:
+        return 0
     _name_skipped(result.skipped, terminal)
     folder = shlex.quote(str(result.folder))
     print(f"Best: epoch {result.best_epoch} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
@@ -508,10 +518,29 @@ def _name_skipped(skipped: Sequence["Skipped"], terminal: "Terminal") -> None:
         terminal.warn(f"{len(skipped)} pictures could not be used and were left out")
 
 
+def _spell_out_resume(arguments: Sequence[str]) -> list[str]:
+    """Return the command line with `--resume auto` for a `--resume` without a value."""
+    spelt = list(arguments)
+    if spelt[:1] == ["train"] and "--resume" in spelt:
+        place = spelt.index("--resume") + 1
+        if spelt[place : place + 1] not in (["auto"], ["never"]):
+            spelt.insert(place, "auto")
+    return spelt
+
+
+def _going_on(arguments: Sequence[str]) -> str:
+    """Return the command that goes on with the run that `arguments` started."""
+    kept = [argument for argument in _spell_out_resume(arguments) if argument not in ("--overwrite", "--resume=never")]
+    if "--resume" in kept:
+        del kept[kept.index("--resume") : kept.index("--resume") + 2]
+    program = "depthwise" if os.environ.get("WORLD_SIZE", "1") == "1" else "torchrun ... -m depthwise"
+    return f"{program} {shlex.join([*(a for a in kept if a != '--resume=auto'), '--resume'])}"
+
+
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; return its exit status. Errors that the user can settle are printed, not raised."""
     try:
-        result: Any = app(arguments, exit_on_error=False, print_error=False)
+        result: Any = app(_spell_out_resume(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         command = " ".join(["depthwise", *error.command_chain]) if error.command_chain else "depthwise"
         print(f"error: {error}\nHelp: {command} --help", file=sys.stderr)
@@ -520,7 +549,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as error:
-        print(error, file=sys.stderr)
+        if str(error):
+            print(f"{error} That is:\n{_going_on(arguments)}", file=sys.stderr)
         return 128 + error.signum
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -39,6 +39,24 @@ class SplitConfig:
         _check_range("seed", self.seed, 0, MAX_SEED)
 
 
+@dataclass(frozen=True)
+class SaveEvery:
+    """How often a run is saved between the ends of its epochs: what a kill may cost, not what comes out."""
+
+    steps: int = 0
+    """So many steps after the last time; 0: not counted."""
+    seconds: float = 0.0
+    """So many seconds after the last time; 0: not counted."""
+
+    @classmethod
+    def parse(cls, text: str) -> "SaveEvery":
+        """Read '200' (steps) or '300s' (seconds). Raises UserError for anything else."""
+        number = text.removesuffix("s")
+        if not (number.isascii() and number.isdigit() and int(number)):
+            raise UserError(f"--save-every {text}: give a number of steps (200) or of seconds (300s)")
+        return cls(seconds=float(number)) if text.endswith("s") else cls(steps=int(number))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that decides what a training run computes."""
@@ -61,6 +79,10 @@ class TrainConfig:
     """L2 penalty on weights; not on batch norm and biases."""
     label_smoothing: float = 0.1
     """Probability mass that the targets of training spread over all classes."""
+    clip_grad: float | None = None
+    """Scale gradients down to this norm, all parameters together, where theirs is larger."""
+    accumulate: int = 1
+    """Compute each step in so many parts, one after the other: less memory; batch norm sees the parts."""
     recalibrate: bool = True
     """Measure batch norm's statistics anew before each validation, instead of keeping averages over training."""
     augment: Literal["standard", "none"] = "standard"
@@ -87,6 +109,8 @@ class TrainConfig:
             "momentum": (0, 0.9999),
             "weight_decay": (0, 1),
             "label_smoothing": (0, 0.9),
+            "clip_grad": (1e-12, 1e12),
+            "accumulate": (1, 65_536),
             "crop": (0, 0.5),
             "image_size": (8, 4096),
             "seed": (0, MAX_SEED),

@@ -5,6 +5,18 @@ class UserError(Exception):
     """Something the user must act on. The message says what was asked, what was found and what to do."""
 
 
+class CannotWrite(UserError):
+    """A file could not be written: disk full, quota, read-only. What was there is as it was."""
+
+
+class Damaged(UserError):
+    """A model file that is cut short, or whose contents do not fit its checksum."""
+
+
+class Diverged(UserError):
+    """A loss or weight that is no number any more."""
+
+
 class UnusablePicture(Exception):
     """One file that cannot become pixels. It is named, counted and left out; never replaced by another picture.
 
@@ -21,7 +33,10 @@ class UnusablePicture(Exception):
 
 
 class Interrupted(Exception):
-    """Training stopped by a signal after its state was saved. `signum` gives the exit status (128 + signum)."""
+    """Training stopped by a signal after its state was saved. `signum` gives the exit status (128 + signum).
+
+    Of several processes only the first has a message.
+    """
 
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)

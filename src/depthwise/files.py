@@ -1,57 +1,98 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent. All that a run writes with care goes through `Disk`'s few calls."""
 
 import contextlib
 import os
 import time
 from pathlib import Path
+from typing import BinaryIO
 
-from depthwise.errors import UserError
+from depthwise.errors import CannotWrite
 
 
-def write_whole(path: Path, data: bytes) -> None:
+class Disk:
+    """The calls by which files change. A test puts one in `DISK`'s place that records, fails or kills."""
+
+    def create(self, path: Path) -> BinaryIO:
+        """Open a new or emptied file for writing."""
+        return open(path, "wb", buffering=0)
+
+    def write(self, file: BinaryIO, data: bytes) -> None:
+        """Write all of `data`; the system may still hold it in memory."""
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+    def sync(self, file: BinaryIO) -> None:
+        """Wait until the device has what was written."""
+        os.fsync(file.fileno())
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another name, in place of what has it."""
+        os.replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file."""
+        os.unlink(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make renames within `folder` durable, where the system can (Windows has no such call)."""
+        if os.name == "nt":
+            return
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+DISK = Disk()
+
+
+def write_whole(path: Path, data: bytes, *, keep: Path | None = None) -> None:
     """Write `data` to `path` so that after any crash `path` holds the old bytes or the new ones.
 
-    A temporary file beside it, fsync, rename, fsync of the folder. Raises UserError naming the file when the disk is
-    full or the place cannot be written; the old file is then as it was, and no temporary file stays.
+    A temporary file beside it, fsync, rename, fsync of the folder. With `keep`, the old file gets that name first: a
+    crash between the two renames leaves the old bytes there and nothing at `path`. Raises CannotWrite naming the file
+    when the disk is full or the place cannot be written; the old file is then as it was, and no temporary file stays.
     """
     temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed process left is written over
     had_old = path.exists()
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        replace(temporary, path)
+        with DISK.create(temporary) as file:
+            DISK.write(file, data)
+            DISK.sync(file)
+        _swap(temporary, path, keep if had_old else None)
     except OSError as error:
-        raise UserError(
+        raise CannotWrite(
             f"cannot write {path}: {error.strerror} ({len(data):,} bytes); "
             f"{'the old file is unchanged' if had_old else 'nothing was written'}"
         ) from error
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            DISK.remove(temporary)
     with contextlib.suppress(OSError):  # some network drives refuse; the file itself is safe
-        fsync_folder(path.parent)
+        DISK.sync_folder(path.parent)
+
+
+def _swap(temporary: Path, path: Path, keep: Path | None) -> None:
+    if keep is None:
+        replace(temporary, path)
+        return
+    replace(path, keep)
+    try:
+        replace(temporary, path)
+    except OSError:
+        replace(keep, path)
+        raise
 
 
 def replace(source: Path, target: Path) -> None:
-    """os.replace, tried again for a second on PermissionError: virus scanners lock new files on Windows."""
+    """Rename, tried again for a second on PermissionError: virus scanners lock new files on Windows."""
     for pause_s in (0.05, 0.15, 0.3, 0.5, None):
         try:
-            os.replace(source, target)
+            DISK.rename(source, target)
             return
         except PermissionError:
             if pause_s is None:
                 raise
             time.sleep(pause_s)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make renames within `folder` durable, where the system can (Windows has no such call)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

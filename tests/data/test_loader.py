@@ -50,6 +50,18 @@ def test_the_number_of_workers_changes_nothing(workers):
     assert equal(batches(data, workers=workers), batches(data))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_in_parts_is_the_batch(workers):
+    data = dataset(25)  # batches of 8, 8, 5, 4
+    parts = batches(data, parts=range(3), num_parts=3, workers=workers, start=1)
+    assert [len(part.labels) for part in parts] == [3, 3, 2, 2, 2, 1, 2, 1, 1]
+    whole = batches(data)[1:]
+    for name in ("images", "labels", "ids"):
+        joined = [np.concatenate([getattr(p, name) for p in parts[n : n + 3]]) for n in (0, 3, 6)]
+        assert all(np.array_equal(a, getattr(b, name)) for a, b in zip(joined, whole, strict=True))
+    assert equal(batches(data, parts=range(1, 2), num_parts=3, workers=workers, start=1), parts[1::3])
+
+
 @pytest.mark.parametrize("start", range(8))
 @pytest.mark.parametrize("workers", [0, 2])
 def test_going_on_from_a_batch_shows_what_would_have_come(start, workers):

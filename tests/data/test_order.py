@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthwise.data.order import batch_sizes, epoch_order, mix, sample_id, uniform
+from depthwise.data.order import batch_sizes, deal, epoch_order, mix, sample_id, uniform
 
 SEEDS = st.integers(0, 2**32 - 1)
 EPOCHS = st.integers(0, 10_000)
@@ -106,3 +106,11 @@ def test_batches_cover_all_and_none_is_too_large_or_below_half(num_samples, batc
 def test_a_last_picture_alone_joins_the_batch_before():
     assert batch_sizes(5, 2) == [2, 3]
     assert batch_sizes(3, 2) == [3]
+
+
+@given(st.integers(0, 500), st.integers(1, 40))
+def test_parts_cover_all_in_order_and_differ_by_one_at_most(num_samples, num_parts):
+    parts = deal(num_samples, num_parts)
+    assert [index for part in parts for index in range(num_samples)[part]] == list(range(num_samples))
+    sizes = [part.stop - part.start for part in parts]
+    assert len(sizes) == num_parts and max(sizes) - min(sizes) <= 1 and sizes == sorted(sizes, reverse=True)

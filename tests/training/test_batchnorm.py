@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,10 @@ from depthwise.training.batchnorm import num_recalibration_images, recalibrate
 
 NORMALISE = Normalise((0.0,), (1.0,))
 CPU = torch.device("cpu")
+
+
+def drain(steps: Iterator[None]) -> int:
+    return sum(1 for _ in steps)
 
 
 def dataset(count: int) -> Dataset:
@@ -26,7 +32,7 @@ def test_one_batch_gives_its_own_mean_and_variance():
     pictures = dataset(6)
     norm = nn.BatchNorm2d(1, momentum=0.01)
     norm.running_mean.fill_(99.0)
-    recalibrate(norm, pictures, NORMALISE, CPU, batch_size=8, seed=0)
+    drain(recalibrate(norm, pictures, NORMALISE, CPU, batch_size=8, seed=0))
     values = pictures.images / 255
     assert norm.running_mean.item() == pytest.approx(values.mean(), rel=1e-5)
     assert norm.running_var.item() == pytest.approx(values.var(ddof=1), rel=1e-5)
@@ -35,7 +41,7 @@ def test_one_batch_gives_its_own_mean_and_variance():
 def test_several_batches_count_alike():
     pictures = dataset(8)
     norm = nn.BatchNorm2d(1)
-    recalibrate(norm, pictures, NORMALISE, CPU, batch_size=4, seed=0)
+    drain(recalibrate(norm, pictures, NORMALISE, CPU, batch_size=4, seed=0))
     assert norm.running_mean.item() == pytest.approx((pictures.images / 255).mean(), rel=1e-5)
     assert norm.num_batches_tracked.item() == 2
 
@@ -43,7 +49,7 @@ def test_several_batches_count_alike():
 def test_weights_momentum_and_mode_are_as_before():
     model = nn.Sequential(nn.Conv2d(1, 3, 3, bias=False), nn.BatchNorm2d(3, momentum=0.01), nn.Dropout(0.5))
     weights = [parameter.clone() for parameter in model.parameters()]
-    recalibrate(model, dataset(6), NORMALISE, CPU, batch_size=3, seed=0)
+    drain(recalibrate(model, dataset(6), NORMALISE, CPU, batch_size=3, seed=0))
     assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
     assert model[1].momentum == 0.01
     assert not any(module.training for module in model.modules())
@@ -51,5 +57,5 @@ def test_weights_momentum_and_mode_are_as_before():
 
 def test_a_network_without_batch_norm_is_left_alone():
     model = nn.Linear(2, 2)
-    recalibrate(model, dataset(6), NORMALISE, CPU, batch_size=3, seed=0)
+    drain(recalibrate(model, dataset(6), NORMALISE, CPU, batch_size=3, seed=0))
     assert model.training

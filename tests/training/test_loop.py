@@ -1,3 +1,4 @@
+from collections.abc import Generator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from depthwise.data.order import mix
 from depthwise.errors import UserError
 from depthwise.models.create import create_model
 from depthwise.models.normalise import Normalise
-from depthwise.training.loop import EpochReport, StepReport, compute_logits, run
+from depthwise.training.loop import EpochReport, StepReport, ValidationReport, compute_logits, run
 from depthwise.training.optim import build_optimizer
 from depthwise.training.schedule import cosine
 from depthwise.training.state import TrainState
@@ -57,6 +58,15 @@ def finished(config: TrainConfig = CONFIG, **options: Any) -> TrainState:
     for _ in reports(state, config, **options):
         pass
     return state
+
+
+def outcome(steps: Generator[Any, None, Any]) -> Any:
+    """Return what a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def assert_same(first: TrainState, second: TrainState) -> None:
@@ -110,8 +120,10 @@ def saved_and_restored(state: TrainState, folder: Path) -> TrainState:
     return other
 
 
-# 4 steps, report of epoch 1, 4 steps, report of epoch 2: stopped in an epoch, after its last step, after its report.
-@pytest.mark.parametrize(("num_reports", "workers"), [(1, 2), (3, 0), (4, 2), (5, 0), (7, 2), (9, 0), (10, 0)])
+# An epoch is 4 steps, 4 batches for batch norm, 1 of validation, its report: stopped in and after each of these.
+@pytest.mark.parametrize(
+    ("num_reports", "workers"), [(1, 2), (3, 0), (4, 2), (6, 0), (8, 2), (9, 0), (10, 2), (12, 0), (17, 2), (20, 0)]
+)
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     unbroken: TrainState, tmp_path: Path, num_reports: int, workers: int
 ):
@@ -166,7 +178,9 @@ def test_every_epoch_shows_every_picture_once_in_an_order_of_its_own():
 
 def test_reports_tell_every_step_and_every_epoch():
     state = build()
-    got = list(reports(state))
+    everything = list(reports(state))
+    got = [report for report in everything if not isinstance(report, ValidationReport)]
+    assert len(everything) - len(got) == 2 * (4 + 1)  # batches for batch norm's statistics, batches of validation
     assert [type(report) for report in got] == 2 * [*4 * [StepReport], EpochReport]
     steps = [report for report in got if isinstance(report, StepReport)]
     assert [report.step for report in steps] == list(range(1, 9))
@@ -188,10 +202,10 @@ def test_reports_tell_every_step_and_every_epoch():
 def test_validation_uses_the_running_statistics_and_changes_nothing():
     state = build()
     before = {name: tensor.clone() for name, tensor in state.tensors().items()}
-    logits = compute_logits(state.model, VALID, NORMALISE, CPU)
+    logits = outcome(compute_logits(state.model, VALID, NORMALISE, CPU))
     assert (logits.shape, logits.dtype) == ((9, 3), np.float32)
     alone = Dataset(VALID.images[4:5], VALID.labels[4:5], VALID.ids[4:5], ())
-    assert compute_logits(state.model, alone, NORMALISE, CPU)[0] == pytest.approx(logits[4], abs=1e-6)
+    assert outcome(compute_logits(state.model, alone, NORMALISE, CPU))[0] == pytest.approx(logits[4], abs=1e-6)
     assert all(torch.equal(before[name], tensor) for name, tensor in state.tensors().items())
 
 
@@ -201,7 +215,8 @@ def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_with_the_lowe
     # Scripted validation: right in 6 of 9, 9 of 9 twice (the second surer, the third less sure), then 6 of 9, surer.
     scripts = iter([(6, 1.0), (9, 1.0), (9, 3.0), (9, 2.0), (6, 9.0)])
 
-    def script(model: nn.Module, dataset: Dataset, normalise: nn.Module, device: torch.device) -> Any:
+    def script(model: nn.Module, dataset: Dataset, *_: Any) -> Any:
+        yield ValidationReport()
         num_right, size = next(scripts)
         answers = np.where(np.arange(9) < num_right, dataset.labels, (dataset.labels + 1) % 3)
         return np.eye(3, dtype=np.float32)[answers] * np.float32(size)
@@ -260,5 +275,5 @@ def test_weights_that_the_last_step_broke_are_not_taken_for_perfect():
     with torch.no_grad():
         model.weight.fill_(float("nan"))
     with pytest.raises(UserError, match=r"the validation loss became nan at step 4 \(epoch 1\).* --lr \(it is 0.05\)"):
-        next(steps)
+        list(steps)
     assert state.best_epoch == 0 and state.history == []

@@ -25,6 +25,7 @@ def test_the_whole_way_from_a_folder_to_answers(photos, tmp_path, capsys, monkey
     assert {path.name for path in Path("run").iterdir()} == {
         "best.safetensors",
         "last.safetensors",
+        "previous.safetensors",
         "config.toml",
         "splits.csv",
         "metrics.jsonl",

@@ -1,8 +1,10 @@
 """A run that is stopped and goes on ends as one that was not stopped: to the byte."""
 
 import errno
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,12 +14,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import depthwise as dw
 from conftest import FLAGS
+from depthwise import artifact
 from depthwise.cli import run
 from depthwise.console import Quiet
-from depthwise.errors import Interrupted, UserError
+from depthwise.errors import Diverged, Interrupted, UserError
 
 CONFIG = dw.TrainConfig(model="mobilenet_v2", set=("width=0.35",), epochs=3, batch_size=8, lr=0.05, image_size=16)
 FILES = ("best.safetensors", "last.safetensors", "metrics.jsonl", "splits.csv", "config.toml")
@@ -51,7 +55,7 @@ def unbroken(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stopped_run_goes_on_to_the_same_bytes(after, workers, photos, unbroken, tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(Interrupted, match="--resume auto") as caught:
+    with pytest.raises(Interrupted, match="--resume") as caught:
         dw.train(photos, out, CONFIG, workers=workers, console=Stopping(after))
     assert caught.value.signum == signal.SIGINT
     dw.train(photos, out, CONFIG, workers=workers, resume="auto")
@@ -62,7 +66,7 @@ def test_a_run_may_be_stopped_again_and_again(photos, unbroken, tmp_path):
     out = tmp_path / "run"
     for _ in range(5):
         with pytest.raises(Interrupted):
-            dw.train(photos, out, CONFIG, resume="auto", console=Stopping(2, signal.SIGTERM))
+            dw.train(photos, out, CONFIG, resume="auto", console=Stopping(1, signal.SIGTERM))
     dw.train(photos, out, CONFIG, resume="auto")
     assert contents(out) == contents(unbroken)
 
@@ -74,11 +78,149 @@ def test_the_signal_handlers_are_given_back(photos, tmp_path):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_a_finished_run_is_left_as_it_is(photos, unbroken):
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in unbroken.iterdir()}
-    result = dw.train(photos, unbroken, CONFIG, resume="auto")
-    assert result.num_epochs == 3
-    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in unbroken.iterdir()} == before
+def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in [folder, *folder.iterdir()]
+        if path.is_file()
+    } | {"": (b"", folder.stat().st_mtime_ns)}
+
+
+def test_a_finished_run_is_left_as_it_is(photos, tmp_path, capsys):
+    command = ["train", str(photos), "--out", str(tmp_path / "run"), *FLAGS, "--epochs", "2", "--resume"]
+    assert run(command) == 0
+    before = tree(tmp_path / "run")
+    assert run(command) == 0
+    assert "has its 2 epochs already; nothing to do" in capsys.readouterr().out
+    assert run([*command[:-2], "1", "--resume"]) == 0  # fewer epochs than it has
+    assert tree(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("ways", [["--resume"], ["--resume", "auto"], ["--resume=auto"]])
+def test_resume_alone_means_auto(ways, photos, tmp_path, capsys):
+    out = tmp_path / "run"
+    for number in (1, 2):
+        assert (
+            run(["train", *ways[:1], *ways[1:], str(photos), "--out", str(out), *FLAGS, "--epochs", str(number)]) == 0
+        )
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
+    assert run(["train", str(photos), "--out", str(out), *FLAGS, "--resume", "never"]) == 2
+    assert "already holds a run. Go on with it by --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("save_every", ["1", "2", "1s", "1000"])
+def test_how_often_a_run_is_saved_changes_nothing(save_every, photos, unbroken, tmp_path):
+    dw.train(photos, tmp_path / "run", CONFIG, save_every=save_every)
+    assert contents(tmp_path / "run") == contents(unbroken)
+
+
+def test_more_epochs_take_up_the_longer_schedule_at_their_step(photos, tmp_path):
+    from dataclasses import replace
+
+    from depthwise.training.schedule import cosine
+
+    out = tmp_path / "run"
+    dw.train(photos, out, CONFIG, workers=0)
+    dw.train(photos, out, replace(CONFIG, epochs=5), workers=0, resume="auto")
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    rates = [cosine(row["step"] - 1, 3 * 3, lr=0.05, warmup=0.1) for row in rows[:3]]
+    rates += [cosine(row["step"] - 1, 5 * 3, lr=0.05, warmup=0.1) for row in rows[3:]]
+    assert [row["lr"] for row in rows] == rates
+    assert rates[3] > rates[2]
+
+
+def test_threads_are_stored_reused_and_not_changed_unasked(photos, tmp_path, capsys):
+    command = ["train", str(photos), "--out", str(tmp_path / "run"), *FLAGS, "--resume"]
+    usual = torch.get_num_threads()
+    try:
+        assert run([*command, "--epochs", "1", "--threads", "2"]) == 0
+        torch.set_num_threads(1)
+        assert run([*command, "--epochs", "2"]) == 0
+        assert torch.get_num_threads() == 2
+        assert run([*command, "--epochs", "3", "--threads", "1"]) == 2
+        said = capsys.readouterr().err
+        assert "threads: 2 in the run, 1 now" in said and "--allow-changes" in said
+        assert run([*command, "--epochs", "3", "--threads", "1", "--allow-changes"]) == 0
+        card = artifact.read_card(tmp_path / "run" / "last.safetensors")
+        assert card.training["machine"] == {"device": "cpu", "threads": 1, "processes": 1}
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_a_stop_in_validation_is_answered_at_once(photos, unbroken, tmp_path, monkeypatch):
+    """The signal comes with the first batch of the second validation; no further batch is looked at."""
+    from depthwise.training import loop
+    from depthwise.workflows import training
+
+    real_run, seen = training.run, []
+
+    def run_and_stop(*arguments, **options):
+        for report in real_run(*arguments, **options):
+            if isinstance(report, loop.ValidationReport) and arguments[0].epoch == 1:
+                seen.append(report)
+                if len(seen) == 1:
+                    signal.raise_signal(signal.SIGTERM)
+            yield report
+
+    monkeypatch.setattr(training, "run", run_and_stop)
+    with pytest.raises(Interrupted, match="Stopped after step 6, 1 of 3 epochs done"):
+        dw.train(photos, tmp_path / "run", CONFIG)
+    assert len(seen) == 1
+    monkeypatch.undo()
+    dw.train(photos, tmp_path / "run", CONFIG, resume="auto")
+    assert contents(tmp_path / "run") == contents(unbroken)
+
+
+def test_numbers_that_go_wrong_name_the_checkpoint_and_leave_it(photos, tmp_path, capsys):
+    command = [
+        "train",
+        str(photos),
+        "--out",
+        str(tmp_path / "run"),
+        *FLAGS[:-4],
+        "--set",
+        "activation=relu",
+        "--resume",
+    ]
+    assert run([*command, "--lr", "0.05", "--epochs", "1"]) == 0
+    before = (tmp_path / "run" / "last.safetensors").read_bytes()
+    assert run([*command, "--lr", "1000", "--epochs", "9", "--allow-changes"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"(loss became|weights are not finite)", said)
+    assert f"The last good checkpoint: {tmp_path / 'run' / 'last.safetensors'} (step 6)" in said
+    assert "--resume --allow-changes" in said and "a lower --lr (it is 1000), or --clip-grad 1" in said
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+
+
+def test_weights_that_are_no_numbers_are_never_saved(photos, tmp_path, monkeypatch):
+    from depthwise.training import loop
+
+    real_step, out = loop._Loop.step, tmp_path / "run"
+
+    def spoil(self, mine, size):
+        loss = real_step(self, mine, size)
+        if self.state.step == 1:
+            next(self.state.model.parameters()).data[0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(loop._Loop, "step", spoil)
+    with pytest.raises(
+        Diverged, match=r"weights are not finite any more after step 2.*\n.*last\.safetensors \(step 1\)"
+    ):
+        dw.train(photos, out, CONFIG, save_every="1")
+    assert artifact.read_card(out / "last.safetensors").training["position"]["step"] == 1
+
+
+def test_a_worker_that_fails_ends_the_run_with_its_error(photos, tmp_path, monkeypatch):
+    from depthwise.data import loader
+
+    def fail(*_, **__):
+        raise MemoryError("no room for a batch")
+
+    monkeypatch.setattr(loader, "random_flip", fail)
+    for workers in (0, 2):
+        with pytest.raises(MemoryError, match="no room for a batch"):
+            dw.train(photos, tmp_path / "run", CONFIG, workers=workers)
 
 
 def test_a_finished_run_takes_more_epochs(photos, unbroken, tmp_path):
@@ -144,6 +286,22 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(photos, tmp_path, monkeypat
     dw.train(photos, out, CONFIG, resume="auto")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_second_signal_ends_at_once(photos, tmp_path):
+    """In the first step: a process that waits for the step to end, which never does."""
+    code = (
+        "import os, signal, sys, time\nfrom depthwise.training.loop import _Loop\nfrom depthwise.cli import run\n"
+        "def step(self, mine, size):\n    os.kill(os.getpid(), signal.SIGTERM)\n    print('stopping', flush=True)\n"
+        "    time.sleep(100)\n_Loop.step = step\nsys.exit(run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "train", str(photos), "--out", str(tmp_path / "run"), *FLAGS]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    assert any("stopping" in line for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+
+
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_the_process_ends_with_the_signals_status_and_says_how_to_go_on(signum, status, photos, tmp_path):
@@ -156,7 +314,8 @@ def test_the_process_ends_with_the_signals_status_and_says_how_to_go_on(signum, 
     process.send_signal(signum)
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
-    assert "Go on with the same command and --resume auto" in said
+    assert "Go on with the same command and --resume" in said
+    assert said.splitlines()[-1] == shlex.join(["depthwise", *command[3:], "--resume"])
     assert "Traceback" not in said
     assert (out / "last.safetensors").exists()
 

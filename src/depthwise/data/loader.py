@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from depthwise.data.audit import parallel
 from depthwise.data.augment import random_crop, random_flip
 from depthwise.data.cache import Dataset
-from depthwise.data.order import batch_sizes, epoch_order
+from depthwise.data.order import Ids, batch_sizes, deal, epoch_order
 
 
 class Batch(NamedTuple):
@@ -17,29 +17,45 @@ class Batch(NamedTuple):
 
     images: NDArray[np.uint8]  # (B, S, S, C)
     labels: NDArray[np.int64]  # (B,)
+    ids: Ids  # (B,)
 
 
 def training_batches(
-    dataset: Dataset, *, seed: int, epoch: int, start: int, batch_size: int, crop: float, flip: bool, workers: int
+    dataset: Dataset,
+    *,
+    seed: int,
+    epoch: int,
+    start: int,
+    batch_size: int,
+    crop: float,
+    flip: bool,
+    workers: int,
+    parts: range = range(1),
+    num_parts: int = 1,
 ) -> Iterator[Batch]:
-    """Yield this epoch's batches from number `start` on: shuffled, shifted by up to `crop` of the side, mirrored."""
-    order = epoch_order(dataset.ids, seed, epoch)
-    bounds = np.cumsum([0, *batch_sizes(len(dataset), batch_size)])
+    """Yield this epoch's batches from number `start` on: shuffled, shifted by up to `crop` of the side, mirrored.
 
-    def make(number: int) -> Batch:
-        chosen = order[bounds[number] : bounds[number + 1]]
+    Each batch is dealt into `num_parts`; those in `parts` come one by one.
+    """
+    order = epoch_order(dataset.ids, seed, epoch)
+    sizes = batch_sizes(len(dataset), batch_size)
+    bounds = np.cumsum([0, *sizes])
+
+    def make(place: tuple[int, int]) -> Batch:
+        number, part = place
+        chosen = order[bounds[number] : bounds[number + 1]][deal(sizes[number], num_parts)[part]]
         images, ids = dataset.images[chosen], dataset.ids[chosen]
         images = random_crop(images, ids, seed, epoch, fraction=crop)
         if flip:
             images = random_flip(images, ids, seed, epoch)
-        return Batch(images, dataset.labels[chosen])
+        return Batch(images, dataset.labels[chosen], ids)
 
-    numbers = range(start, len(bounds) - 1)
-    return parallel(make, numbers, workers) if workers else map(make, numbers)
+    places = [(number, part) for number in range(start, len(sizes)) for part in parts]
+    return parallel(make, places, workers) if workers else map(make, places)
 
 
 def ordered_batches(dataset: Dataset, batch_size: int) -> Iterator[Batch]:
     """Yield the whole data set in its own order, unchanged."""
     for start in range(0, len(dataset), batch_size):
-        stop = start + batch_size
-        yield Batch(dataset.images[start:stop], dataset.labels[start:stop])
+        part = slice(start, start + batch_size)
+        yield Batch(dataset.images[part], dataset.labels[part], dataset.ids[part])

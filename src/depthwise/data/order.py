@@ -4,6 +4,8 @@ So a restart, another number of workers or of processes sees the same samples in
 and a checkpoint needs one position instead of the state of random generators.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,3 +53,10 @@ def batch_sizes(num_samples: int, batch_size: int) -> list[int]:
     last = batch_size + rest
     ends = [last] if last < 4 else [last - last // 2, last // 2]  # 3 = 2 + 1 stays whole: 1 is no batch
     return [batch_size] * (full - 1) + ends
+
+
+def deal(num_samples: int, num_parts: int) -> list[slice]:
+    """Return `num_parts` runs of consecutive samples, the first ones longer by one where it does not come out even."""
+    size, rest = divmod(num_samples, num_parts)
+    bounds = [number * size + min(number, rest) for number in range(num_parts + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]

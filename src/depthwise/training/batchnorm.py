@@ -1,7 +1,10 @@
-"""Batch norm's statistics for prediction, measured with the weights as they are instead of averaged over training."""
+"""Batch norm's statistics for prediction: measured with the weights as they are, or averaged over a step's parts."""
+
+from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from depthwise.data.cache import Dataset
 from depthwise.data.order import batch_sizes, epoch_order
@@ -17,15 +20,16 @@ def num_recalibration_images(num_train_images: int) -> int:
 @torch.no_grad()
 def recalibrate(
     model: nn.Module, train: Dataset, normalise: nn.Module, device: torch.device, *, batch_size: int, seed: int
-) -> None:
+) -> Iterator[None]:
     """Set every batch norm's running mean and variance to averages over training pictures, shown as they are.
 
-    The running averages of training trail behind weights that move fast: in a short run, or a decay as slow as
-    MobileNetV3's 0.99, the network predicts with statistics of weights long gone (Wu & Johnson 2021, arXiv:2105.07576,
-    section 3, "PreciseBN"). Weights are not changed, nor is what training computes, which uses each batch's own
-    statistics. Which pictures, and in which batches, depends on `seed` only.
+    Yields after each batch. The running averages of training trail behind weights that move fast: in a short run, or a
+    decay as slow as MobileNetV3's 0.99, the network predicts with statistics of weights long gone (Wu & Johnson 2021,
+    arXiv:2105.07576, section 3, "PreciseBN"). Weights are not changed, nor is what training computes, which uses each
+    batch's own statistics. Which pictures, and in which batches, depends on `seed` only; of many processes each
+    measures all of them, so that all have the same bits as one alone.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -36,10 +40,39 @@ def recalibrate(
         norm.train()
     chosen = epoch_order(train.ids, seed, 0)[: num_recalibration_images(len(train))]
     start = 0
-    for size in batch_sizes(len(chosen), batch_size):
-        images = torch.from_numpy(train.images[chosen[start : start + size]]).to(device)
-        model(normalise(images))
-        start += size
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.eval()
+    try:
+        for size in batch_sizes(len(chosen), batch_size):
+            images = torch.from_numpy(train.images[chosen[start : start + size]]).to(device)
+            model(normalise(images))
+            start += size
+            yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.eval()
+
+
+class StepStatistics:
+    """Running statistics over a step that is computed in parts, here or in several processes.
+
+    Each part starts from the statistics before the step; after it they are the mean of what the parts made of them. So
+    they depend neither on the parts' order nor on which process computed which.
+    """
+
+    def __init__(self, model: nn.Module, num_parts: int) -> None:
+        buffers = model.buffers() if num_parts > 1 else ()  # a step in one piece needs no care
+        self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self.num_parts = num_parts
+        self.before = [buffer.clone() for buffer in self.buffers]
+        self.sums: list[Tensor] = [torch.zeros_like(buffer) for buffer in self.buffers]
+
+    def add_part(self) -> None:
+        """Take up what the part that was just computed has made of the statistics."""
+        for buffer, before, total in zip(self.buffers, self.before, self.sums, strict=True):
+            total.add_(buffer)
+            buffer.copy_(before)
+
+    def finish(self) -> None:
+        """Set the statistics to the mean over all parts; `sums` are those of all processes by now."""
+        for buffer, total in zip(self.buffers, self.sums, strict=True):
+            buffer.copy_(total / self.num_parts)

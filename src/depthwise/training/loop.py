@@ -2,28 +2,32 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 
 from depthwise.config import TrainConfig
 from depthwise.data.cache import Dataset
 from depthwise.data.loader import Batch, ordered_batches, training_batches
-from depthwise.data.order import batch_sizes, mix
-from depthwise.errors import UserError
-from depthwise.metrics import Logits, score
-from depthwise.training.batchnorm import recalibrate
+from depthwise.data.order import Ids, batch_sizes, mix
+from depthwise.errors import Diverged
+from depthwise.metrics import Logits, Scores, score
+from depthwise.training.batchnorm import StepStatistics, recalibrate
+from depthwise.training.distributed import ALONE, Group
 from depthwise.training.optim import set_learning_rate
 from depthwise.training.schedule import cosine
 from depthwise.training.state import TrainState
 
-DROPOUT = 11  # salt of the seeds for torch's own draws
-EVAL_BATCH = 256
+DROPOUT = 11  # salt of the seeds for torch's own draws, plus the number of the part
+EVAL_BATCH = 64
+"""Pictures between two reports of a validation: a stop signal waits no longer than they take."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,13 @@ class StepReport:
 
     step: int
     loss: float
+    ids: Ids
+    """The samples that this process has learnt from in it."""
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """A batch was looked at between two epochs; a state saved here goes on after the epoch's last step."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,9 @@ class EpochReport:
     is_best: bool
 
 
+Report = StepReport | ValidationReport | EpochReport
+
+
 def run(
     state: TrainState,
     train: Dataset,
@@ -57,30 +71,130 @@ def run(
     normalise: nn.Module,
     device: torch.device,
     workers: int,
-) -> Iterator[StepReport | EpochReport]:
+    group: Group = ALONE,
+) -> Iterator[Report]:
     """Train from the state's position to the end of the last epoch, yielding after every step and every epoch.
 
-    Raises UserError when the loss is not finite. What comes out depends on data, configuration and state only.
+    Raises Diverged when the loss is not finite. What comes out depends on data, configuration, state and the number of
+    processes only. All processes of `group` yield the same reports (but for `ids`) and end with the same state.
     """
-    sizes = batch_sizes(len(train), config.batch_size)
-    num_steps = config.epochs * len(sizes)
+    loop = _Loop(state, train, valid, config, normalise, device, workers, group)
     while state.epoch < config.epochs:
         started, seen_before = time.perf_counter(), state.num_seen
-        for batch in _epoch_batches(train, config, state, workers):
-            lr = cosine(state.step, num_steps, lr=config.lr, warmup=config.warmup)
-            loss = _step(state, batch, lr, config, normalise, device)
-            state.loss_sum += loss * len(batch.labels)
-            state.num_seen += len(batch.labels)
-            state.batch += 1
-            state.step += 1
-            yield StepReport(state.step, loss)
+        yield from loop.steps()
         train_s, num_images = time.perf_counter() - started, state.num_seen - seen_before
         started = time.perf_counter()
+        scores = yield from loop.validate()
+        is_best, row = loop.close_epoch(scores)
+        yield EpochReport(row, train_s, time.perf_counter() - started, num_images, is_best)
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What all parts of an epoch need."""
+
+    state: TrainState
+    train: Dataset
+    valid: Dataset
+    config: TrainConfig
+    normalise: nn.Module
+    device: torch.device
+    workers: int
+    group: Group
+
+    @property
+    def num_parts(self) -> int:
+        """Into how many parts each batch is dealt: so many per process, one after the other."""
+        return self.group.size * self.config.accumulate
+
+    @property
+    def parts(self) -> range:
+        """Which of them this process computes."""
+        first = self.group.rank * self.config.accumulate
+        return range(first, first + self.config.accumulate)
+
+    def lr(self, step: int) -> float:
+        num_steps = self.config.epochs * len(batch_sizes(len(self.train), self.config.batch_size))
+        return cosine(step, num_steps, lr=self.config.lr, warmup=self.config.warmup)
+
+    def steps(self) -> Iterator[StepReport]:
+        """Take the steps of the epoch under way that are still to be done."""
+        state, batches = self.state, self.batches()
+        for size in batch_sizes(len(self.train), self.config.batch_size)[state.batch :]:
+            mine = list(islice(batches, self.config.accumulate))
+            loss = self.step(mine, size)
+            state.loss_sum += loss * size
+            state.num_seen += size
+            state.batch += 1
+            state.step += 1
+            yield StepReport(state.step, loss, np.concatenate([batch.ids for batch in mine]))
+
+    def batches(self) -> Iterator[Batch]:
+        is_augmented = self.config.augment == "standard"
+        return training_batches(
+            self.train,
+            seed=self.config.seed,
+            epoch=self.state.epoch,
+            start=self.state.batch,
+            batch_size=self.config.batch_size,
+            crop=self.config.crop if is_augmented else 0.0,
+            flip=self.config.flip and is_augmented,
+            workers=self.workers,
+            parts=self.parts,
+            num_parts=self.num_parts,
+        )
+
+    def step(self, mine: Sequence[Batch], size: int) -> float:
+        """Take one optimiser step on `size` pictures, of which `mine` are computed here; return their mean loss.
+
+        Raises Diverged when it is not finite; the weights are then as they were.
+        """
+        model, optimizer = self.state.model, self.state.optimizer
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        statistics = StepStatistics(model, self.num_parts)
+        loss = torch.zeros((), dtype=torch.float64)
+        for number, batch in zip(self.parts, mine, strict=True):
+            torch.manual_seed(int(mix(self.state.step, self.config.seed, DROPOUT + number)[0]) >> 1)
+            loss += self.backward(batch, len(batch.labels) / size)
+            statistics.add_part()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        self.group.sum([*gradients, *statistics.sums])
+        self.group.sum([loss])
+        statistics.finish()
+        if not math.isfinite(loss.item()):
+            raise self.diverged("training", loss.item(), self.state.step + 1)
+        if self.config.clip_grad is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), self.config.clip_grad)
+        set_learning_rate(optimizer, self.lr(self.state.step))
+        optimizer.step()
+        return loss.item()
+
+    def backward(self, batch: Batch, weight: float) -> float:
+        """Add the gradients of the part's mean loss, times its share of the batch; return that product."""
+        images, labels = (torch.from_numpy(array).to(self.device) for array in (batch.images, batch.labels))
+        logits = self.state.model(self.normalise(images))
+        loss = weight * functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def validate(self) -> Generator[ValidationReport, None, Scores]:
+        """Return how well the network does on the validation pictures. Raises Diverged when the loss is not finite."""
+        model, config = self.state.model, self.config
         if config.recalibrate:
-            recalibrate(state.model, train, normalise, device, batch_size=config.batch_size, seed=config.seed)
-        scores = score(compute_logits(state.model, valid, normalise, device), valid.labels)
+            batch_size, seed = config.batch_size, config.seed
+            for _ in recalibrate(model, self.train, self.normalise, self.device, batch_size=batch_size, seed=seed):
+                yield ValidationReport()
+        looking = compute_logits(model, self.valid, self.normalise, self.device, self.group)
+        logits = yield from looking
+        scores = score(logits, self.valid.labels)
         if not math.isfinite(scores.loss):
-            raise _diverged("validation", scores.loss, state.step, state, config)
+            raise self.diverged("validation", scores.loss, self.state.step)
+        return scores
+
+    def close_epoch(self, scores: Scores) -> tuple[bool, dict[str, Any]]:
+        """Move the state to the next epoch; return whether this one is the best so far, and its row of the metrics."""
+        state = self.state
         is_best = (scores.top1, -scores.loss) > (state.best_top1, -state.best_loss)
         state.epoch += 1
         if is_best:
@@ -88,7 +202,7 @@ def run(
         row = {
             "epoch": state.epoch,
             "step": state.step,
-            "lr": cosine(state.step - 1, num_steps, lr=config.lr, warmup=config.warmup),
+            "lr": self.lr(state.step - 1),
             "train_loss": state.loss_sum / state.num_seen,
             "valid_loss": scores.loss,
             "valid_top1": scores.top1,
@@ -98,55 +212,32 @@ def run(
         }
         state.history.append(row)
         state.batch, state.loss_sum, state.num_seen = 0, 0.0, 0
-        yield EpochReport(row, train_s, time.perf_counter() - started, num_images, is_best)
+        return is_best, row
 
-
-def _epoch_batches(train: Dataset, config: TrainConfig, state: TrainState, workers: int) -> Iterator[Batch]:
-    is_augmented = config.augment == "standard"
-    return training_batches(
-        train,
-        seed=config.seed,
-        epoch=state.epoch,
-        start=state.batch,
-        batch_size=config.batch_size,
-        crop=config.crop if is_augmented else 0.0,
-        flip=config.flip and is_augmented,
-        workers=workers,
-    )
-
-
-def _step(
-    state: TrainState, batch: Batch, lr: float, config: TrainConfig, normalise: nn.Module, device: torch.device
-) -> float:
-    """Take one optimiser step; return the batch's mean training loss. Raises UserError when it is not finite."""
-    torch.manual_seed(int(mix(state.step, config.seed, DROPOUT)[0]) >> 1)
-    state.model.train()
-    set_learning_rate(state.optimizer, lr)
-    images, labels = torch.from_numpy(batch.images).to(device), torch.from_numpy(batch.labels).to(device)
-    logits = state.model(normalise(images))
-    loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-    value = loss.item()
-    if not math.isfinite(value):
-        raise _diverged("training", value, state.step + 1, state, config)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
-    return value
-
-
-def _diverged(kind: str, loss: float, step: int, state: TrainState, config: TrainConfig) -> UserError:
-    return UserError(
-        f"the {kind} loss became {loss} at step {step} (epoch {state.epoch + 1}). Nothing was saved "
-        f"since the last epoch. Try a lower --lr (it is {config.lr:g})."
-    )
+    def diverged(self, kind: str, loss: float, step: int) -> Diverged:
+        return Diverged(
+            f"the {kind} loss became {loss} at step {step} (epoch {self.state.epoch + 1}). "
+            f"Try a lower --lr (it is {self.config.lr:g}), or --clip-grad 1."
+        )
 
 
 @torch.no_grad()
-def compute_logits(model: nn.Module, dataset: Dataset, normalise: nn.Module, device: torch.device) -> Logits:
-    """Return float32 logits (N, K) of the whole data set, in its order, with the network in evaluation mode."""
+def compute_logits(
+    model: nn.Module, dataset: Dataset, normalise: nn.Module, device: torch.device, group: Group = ALONE
+) -> Generator[ValidationReport, None, Logits]:
+    """Return float32 logits (N, K) of the whole data set, in its order, with the network in evaluation mode.
+
+    The batches are the same for any number of processes, and dealt to them whole: so are the logits.
+    """
     model.eval()
-    parts: list[Tensor] = [
-        model(normalise(torch.from_numpy(np.ascontiguousarray(batch.images)).to(device))).float().cpu()
-        for batch in ordered_batches(dataset, EVAL_BATCH)
-    ]
-    return torch.cat(parts).numpy()
+    mine: list[NDArray[np.float32]] = []
+    num_batches = 0
+    for number, batch in enumerate(ordered_batches(dataset, EVAL_BATCH)):
+        if number % group.size == group.rank:
+            images = torch.from_numpy(np.ascontiguousarray(batch.images)).to(device)
+            mine.append(model(normalise(images)).float().cpu().numpy())
+        if number % group.size == 0:  # all processes report as often
+            yield ValidationReport()
+        num_batches += 1
+    dealt = group.gather(mine)
+    return np.concatenate([dealt[number % group.size][number // group.size] for number in range(num_batches)])

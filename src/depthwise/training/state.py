@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -40,6 +41,10 @@ class TrainState:
                     named[f"optimizer.{key}.{name}"] = value
         return named
 
+    def is_finite(self) -> bool:
+        """Tell whether there is no nan and no infinity in `tensors`."""
+        return all(bool(t.isfinite().all()) for t in self.tensors().values() if t.is_floating_point())
+
     def position(self) -> dict[str, Any]:
         """Return everything else as plain values."""
         return {name: getattr(self, name) for name in POSITION} | {"history": self.history}
@@ -63,7 +68,5 @@ class TrainState:
 
 
 def _layout(parameter: Tensor) -> Any:
-    import torch
-
     is_nhwc = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if is_nhwc else torch.contiguous_format

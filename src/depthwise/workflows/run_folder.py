@@ -1,14 +1,28 @@
 """RUN: the folder of one training run, and what lies in it."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from depthwise import files
-from depthwise.errors import UserError
+from depthwise import artifact, files
+from depthwise.artifact import Card
+from depthwise.console import Quiet
+from depthwise.errors import Damaged, UserError
 
-NAMES = ("best.safetensors", "last.safetensors", "config.toml", "splits.csv", "metrics.jsonl", "timings.jsonl")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NAMES = (
+    "previous.safetensors",  # first, and last next: were the removal cut off here, nobody would go on from old weights
+    "last.safetensors",
+    "best.safetensors",
+    "config.toml",
+    "splits.csv",
+    "metrics.jsonl",
+    "timings.jsonl",
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,16 @@ class RunFolder:
         return self.path / "last.safetensors"
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint before the last one: what to go on from should that be damaged."""
+        return self.path / "previous.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """An object per epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
     def splits(self) -> Path:
         """The split that the run uses."""
         return self.path / "splits.csv"
@@ -35,7 +59,12 @@ class RunFolder:
     @property
     def is_used(self) -> bool:
         """True when weights of a run are here."""
-        return self.best.exists() or self.last.exists()
+        return self.best.exists() or self.has_checkpoint
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """True when there is something to go on from."""
+        return self.last.exists() or self.previous.exists()
 
     def check_free(self, *, overwrite: bool) -> None:
         """Raise UserError when a run is here and may not be replaced."""
@@ -43,7 +72,7 @@ class RunFolder:
             raise UserError(f"{self.path} is a file; choose another folder by --out")
         if self.is_used and not overwrite:
             raise UserError(
-                f"{self.path} already holds a run. Go on with it by --resume auto, replace it by --overwrite, "
+                f"{self.path} already holds a run. Go on with it by --resume, replace it by --overwrite, "
                 "or choose another folder by --out."
             )
 
@@ -62,14 +91,27 @@ class RunFolder:
 
         files.write_whole(self.path / "config.toml", tomli_w.dumps(values).encode())
 
-    def write_metrics(self, history: list[dict[str, Any]]) -> None:
-        """Write metrics.jsonl anew from the run's whole history, so that it never disagrees with the checkpoint."""
-        lines = "".join(json.dumps(row) + "\n" for row in history)
-        files.write_whole(self.path / "metrics.jsonl", lines.encode())
+    def read_checkpoint(self, console: Quiet) -> "tuple[Card, dict[str, Tensor]]":
+        """Return the last checkpoint that is whole. Raises UserError when there is none.
+
+        A `last` that is damaged is replaced by `previous`, with a warning: else the next save would keep the damaged
+        one as `previous`. One that is missing, because a save was cut off between its two renames, is no damage.
+        """
+        if not self.last.exists():
+            return artifact.read(self.previous)
+        try:
+            return artifact.read(self.last)
+        except Damaged as error:
+            if not self.previous.exists():
+                raise
+            found = artifact.read(self.previous)
+            console.warn(f"{error} Going on from {self.previous.name}, the checkpoint before it.")
+            files.replace(self.previous, self.last)
+            return found
 
     def add_timing(self, row: dict[str, Any]) -> None:
-        """Append to timings.jsonl; a clock's reading is worth no more care than that."""
-        with open(self.path / "timings.jsonl", "a", encoding="utf-8") as file:
+        """Append to timings.jsonl; a clock's reading is worth no more care than that, and no stop on a full disk."""
+        with contextlib.suppress(OSError), open(self.path / "timings.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
 

@@ -1,45 +1,43 @@
 """`depthwise train`: from pictures to a run folder."""
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
-from depthwise import artifact
 from depthwise.artifact import Card
-from depthwise.config import SplitConfig, TrainConfig, default_workers
+from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_workers
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
-from depthwise.data.geometry import Geometry
-from depthwise.data.index import read_index, write_manifest
 from depthwise.data.order import batch_sizes
 from depthwise.errors import UserError
 from depthwise.models.create import create_model, parse_options
 from depthwise.models.normalise import Normalise
-from depthwise.models.registry import ModelSpec, model_info
-from depthwise.models.summary import check_image_size
+from depthwise.models.registry import model_info
+from depthwise.training.distributed import Group, check_parts, join, local_device
 from depthwise.training.loop import run
 from depthwise.training.optim import build_optimizer
 from depthwise.training.state import TrainState
+from depthwise.workflows.checkpoints import Checkpoints
 from depthwise.workflows.devices import choose_device, set_threads
 from depthwise.workflows.run_folder import RunFolder
-from depthwise.workflows.training_data import (
-    TrainingPictures,
-    choose_geometry,
-    load_pictures,
-    measure_colours,
-    split_index,
-)
+from depthwise.workflows.training_data import TrainingPictures, load_pictures
 from depthwise.workflows.training_drive import drive
+from depthwise.workflows.training_start import (
+    Plan,
+    Request,
+    check_same_machine,
+    check_unchanged,
+    new_card,
+    open_run,
+    plan,
+)
+from depthwise.workflows.warm_start import take_over
 
-BUILT_IN = {"model", "set", "image_size", "channels", "fit", "batch_size", "seed"}
-"""Settings that a checkpoint's weights and position make no sense without."""
-MAX_BYTES = 2**38
-"""What training's weights may need: 256 GiB, more than any machine this is for."""
-SMALL = 32
-"""Largest input side, px, at which `small_input` is set."""
+SMALL_PART = 16
+"""Pictures per process below which batch norm is computed over all processes, on GPUs."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ class TrainResult:
     """Epochs done, all starts together."""
     skipped: tuple[Skipped, ...]
     """Pictures that could not be used."""
+    rank: int = 0
+    """Which process of several this is; all return the same, one should talk of it."""
 
 
 def train(
@@ -63,7 +63,9 @@ def train(
     config: TrainConfig | None = None,
     split: SplitConfig | None = None,
     *,
+    init: str | Path | None = None,
     resume: Literal["never", "auto"] = "never",
+    save_every: str = "300s",
     overwrite: bool = False,
     allow_changes: bool = False,
     device: str = "auto",
@@ -73,151 +75,150 @@ def train(
 ) -> TrainResult:
     """Train on `data` (splits.csv, a folder with splits, or class folders) and keep everything in the folder `out`.
 
-    `resume="auto"` goes on with the run in `out`, or starts one; a finished run is left as it is unless `config` asks
-    for more epochs. Raises UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
+    `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
+    is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
+    so many steps ("200") or seconds ("300s"). Started by torchrun, all processes train one network together. Raises
+    UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
-    config, console = config or TrainConfig(), console or Quiet()
+    config, every = config or TrainConfig(), SaveEvery.parse(save_every)
     spec = model_info(config.model)
-    options = parse_options(spec, config.set)
-    folder = RunFolder(Path(out) if out else Path("runs") / f"{Path(data).resolve().stem}-{config.model}")
-    workers = default_workers() if workers is None else workers
-    place = torch.device(choose_device(device))
-    if threads is not None:
-        set_threads(threads)
-    source = os.path.abspath(data)
     if resume == "auto" and overwrite:
-        raise UserError("--resume auto goes on with a run, --overwrite replaces it: give one of them")
-    start = _reopen(folder, config, source, allow_changes) if resume == "auto" and folder.last.exists() else None
-    if start and start.position["epoch"] >= config.epochs:
+        raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads {threads}: at least 1")
+    request = Request(
+        data=Path(data),
+        folder=RunFolder(Path(out) if out else Path("runs") / f"{Path(data).resolve().stem}-{config.model}"),
+        config=config,
+        split=split,
+        spec=spec,
+        options=parse_options(spec, config.set),
+        init=Path(init) if init else None,
+        is_resumed=resume == "auto",
+        overwrite=overwrite,
+        allow_changes=allow_changes,
+        threads=threads,
+        device=device,
+        workers=default_workers() if workers is None else workers,
+    )
+    with join(choose_device(device)) as group:
+        console = console if console and group.rank == 0 else Quiet()
+        return _train(request, every, group, console)
+
+
+def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> TrainResult:
+    start = group.first(lambda: plan(request, console))
+    machine = _settle_machine(request, start, group)
+    folder, config = request.folder, request.config
+    if start.card and start.position["epoch"] >= config.epochs:
         console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")
-        return _result(folder, start.position, ())
-    skipped: list[Skipped] = []
-    if start:
-        index, geometry = read_index(folder.splits), start.card.geometry
-    else:
-        folder.check_free(overwrite=overwrite)
-        index, skipped = split_index(read_index(Path(data)), config, split, workers, console)
-        geometry = choose_geometry(index, spec, config, console)
-    if not start:
-        _check_network(spec, config, options, len(index.classes), geometry)
-    with load_pictures(index, geometry, folder.path, skipped, workers, console) as pictures:
-        if start:
-            _check_unchanged(start, pictures, folder, allow_changes)
-        else:
-            geometry = measure_colours(geometry, pictures.training)
-            card = _new_card(spec, config, options, pictures, geometry, source)
-            start = _Start(card, {}, {})
-            folder.open_new()
-            write_manifest(folder.splits, pictures.records)
-        folder.write_config({"model": start.card.model, "train": config.to_json(), "geometry": geometry.to_json()})
-        console.say(_describe(start.card, config, pictures, place))
+        return _result(folder, start.position, (), group)
+    skipped = list(start.skipped)
+    with load_pictures(start.index, start.geometry, folder.path, skipped, request.workers, console) as pictures:
+        _check_same_pictures(pictures, group)
+        group.first(lambda: _check(request, start, pictures, group))
+        card = _card(request, start, pictures, machine)
         with torch.random.fork_rng():
-            state = _build_state(start, config, place)
-            normalise = Normalise(geometry.mean, geometry.std).to(place)
-            reports = run(
-                state, pictures.training, pictures.valid, config, normalise=normalise, device=place, workers=workers
-            )
-            num_steps = len(batch_sizes(len(pictures.training), config.batch_size))
-            num_reports = (config.epochs - state.epoch) * (num_steps + 1) - state.batch
-            drive(reports, state, start.card, config, folder, console, num_reports=num_reports)
-    return _result(folder, state.position(), pictures.skipped)
+            place = local_device(machine["device"])
+            state = _build_state(start, card, config, place, group, console)
+            group.first(lambda: open_run(folder, card, pictures, config, is_new=not start.card))
+            console.say(_describe(card, config, pictures, machine))
+            _run(state, card, pictures, request, every, group, console, place)
+    return _result(folder, state.position(), pictures.skipped, group)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """Where a run begins: its card, and what a checkpoint holds (nothing, for a new run)."""
-
-    card: Card
-    position: dict[str, Any]
-    tensors: dict[str, torch.Tensor]
+def _check(request: Request, start: Plan, pictures: TrainingPictures, group: Group) -> None:
+    config = request.config
+    check_parts(len(pictures.training), config.batch_size, group.size, config.accumulate)
+    if start.card:
+        check_unchanged(start.card, pictures, request.folder, allow_changes=request.allow_changes)
 
 
-def _reopen(folder: RunFolder, config: TrainConfig, source: str, allow_changes: bool) -> _Start:
-    """Read the checkpoint. Raises UserError when the configuration differs in more than the number of epochs."""
-    card, tensors = artifact.read(folder.last)
-    if card.kind != "checkpoint":
-        raise UserError(f"{folder.last}: not a checkpoint; start again with --overwrite")
-    old = card.training["config"] | {"DATA": card.training["source"]}
-    new = config.to_json() | {"DATA": source}
-    changed = sorted(name for name in {*old, *new} - {"epochs"} if old.get(name) != new.get(name))
-    listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
-    if BUILT_IN & set(changed):
+def _card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
+    if start.card:
+        return replace(start.card, training={**start.card.training, "machine": machine})
+    return new_card(request, start, pictures, machine)
+
+
+def _settle_machine(request: Request, start: Plan, group: Group) -> dict[str, Any]:
+    """Return device, threads and processes: as asked for, else as the run has them, else what there is.
+
+    They decide in which order sums are made, hence the last bits.
+    """
+    old = start.card.training["machine"] if start.card else {}
+    if request.threads is not None or "threads" in old:
+        set_threads(request.threads if request.threads is not None else old["threads"])
+    device = choose_device(old.get("device", "auto") if request.device == "auto" else request.device)
+    machine = {"device": device, "threads": torch.get_num_threads(), "processes": group.size}
+    if old:
+        group.first(lambda: check_same_machine(old, machine, request.folder, allow_changes=request.allow_changes))
+    return machine
+
+
+def _check_same_pictures(pictures: TrainingPictures, group: Group) -> None:
+    if group.first(lambda: pictures.digest) != pictures.digest:
         raise UserError(
-            f"{folder.path} cannot go on as another network, with another input or in another order:\n{listing}\n"
-            "Give the same settings, or choose another folder by --out."
-        )
-    if changed and not allow_changes:
-        raise UserError(
-            f"{folder.path} was started with other settings:\n{listing}\n"
-            "Give the same ones, or go on with the new ones by --allow-changes, or start again by --overwrite."
-        )
-    return _Start(card, card.training["position"], tensors)
-
-
-def _check_unchanged(start: _Start, pictures: TrainingPictures, folder: RunFolder, allow_changes: bool) -> None:
-    if pictures.digest != start.card.training["pictures"] and not allow_changes:
-        lost = f" ({len(pictures.skipped)} cannot be read any more)" if pictures.skipped else ""
-        raise UserError(
-            f"the pictures of {folder.path} have changed since it was started{lost}. Bring them back, or go on with "
-            "what is there by --allow-changes, or start again by --overwrite."
+            f"process {group.rank} sees other pictures than process 0: the folder of pictures must be the same, under "
+            "the same path, on every machine"
         )
 
 
-def _check_network(
-    spec: ModelSpec, config: TrainConfig, options: dict[str, Any], num_classes: int, geometry: Geometry
-) -> None:
-    """Raise UserError, before any picture is decoded, when the network cannot be built or takes no such pictures."""
-    small_input, own = _split_options(options, geometry)
-    with torch.device("meta"):
-        model = create_model(spec.name, num_classes, geometry.channels, small_input, **own)
-    check_image_size(model, geometry.image_size, geometry.channels)
-    num_bytes = 16 * sum(
-        parameter.numel() for parameter in model.parameters()
-    )  # weights, gradients, momentum, one copy
-    if num_bytes > MAX_BYTES:
-        raise UserError(
-            f"{config.model} with these options needs {num_bytes / 2**30:,.0f} GiB to train; try fewer channels"
-        )
-
-
-def _split_options(options: dict[str, Any], geometry: Geometry) -> tuple[bool, dict[str, Any]]:
-    """Return `small_input`, by the pictures' size unless it is set, and the network's own options."""
-    own = {name: value for name, value in options.items() if name != "small_input"}
-    return options.get("small_input", geometry.image_size <= SMALL), own
-
-
-def _new_card(
-    spec: ModelSpec,
-    config: TrainConfig,
-    options: dict[str, Any],
-    pictures: TrainingPictures,
-    geometry: Geometry,
-    source: str,
-) -> Card:
-    small_input, options = _split_options(options, geometry)
-    training = {"config": config.to_json(), "pictures": pictures.digest, "source": source}
-    return Card("checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper)
-
-
-def _build_state(start: _Start, config: TrainConfig, place: torch.device) -> TrainState:
+def _build_state(
+    start: Plan, card: Card, config: TrainConfig, place: torch.device, group: Group, console: Quiet
+) -> TrainState:
     torch.manual_seed(config.seed)
-    card = start.card
     model = create_model(card.model, len(card.classes), card.geometry.channels, card.small_input, **card.options)
+    if start.donor:
+        console.say(take_over(model, card.classes, start.donor))
+    if place.type == "cuda" and group.size > 1 and config.batch_size < SMALL_PART * group.size * config.accumulate:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model, group.steps)  # type: ignore[no-untyped-call]
     model = model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(model, momentum=config.momentum, weight_decay=config.weight_decay)
     state = TrainState(model, optimizer)
-    if start.position:
+    if start.tensors is not None:
         state.restore(start.tensors, start.position)
+    group.copy_first(list(model.state_dict().values()))  # equal seeds draw equal weights on equal machines only
     return state
 
 
-def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures, place: torch.device) -> str:
+def _run(
+    state: TrainState,
+    card: Card,
+    pictures: TrainingPictures,
+    request: Request,
+    every: SaveEvery,
+    group: Group,
+    console: Quiet,
+    place: torch.device,
+) -> None:
+    config = request.config
+    checkpoints = Checkpoints(request.folder, card, config, every, console)
+    checkpoints.start(state)
+    normalise = Normalise(card.geometry.mean, card.geometry.std).to(place)
+    reports = run(
+        state,
+        pictures.training,
+        pictures.valid,
+        config,
+        normalise=normalise,
+        device=place,
+        workers=request.workers,
+        group=group,
+    )
+    num_steps = len(batch_sizes(len(pictures.training), config.batch_size))
+    num_reports = (config.epochs - state.epoch) * (num_steps + 1) - state.batch
+    drive(reports, state, checkpoints, config, console, group, num_reports=num_reports)
+
+
+def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures, machine: dict[str, Any]) -> str:
     small = ", strides for small pictures" if card.small_input else ""
+    processes = f" in {machine['processes']} processes" if machine["processes"] > 1 else ""
     return (
         f"{card.model}{small}: {len(card.classes)} classes, {len(pictures.training):,} training and "
-        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {place.type}."
+        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {machine['device']}{processes}."
     )
 
 
-def _result(folder: RunFolder, position: dict[str, Any], skipped: tuple[Skipped, ...]) -> TrainResult:
-    return TrainResult(folder.path, position["best_epoch"], position["best_top1"], position["epoch"], skipped)
+def _result(folder: RunFolder, position: dict[str, Any], skipped: tuple[Skipped, ...], group: Group) -> TrainResult:
+    best_epoch, best_top1 = position["best_epoch"], position["best_top1"]
+    return TrainResult(folder.path, best_epoch, best_top1, position["epoch"], skipped, group.rank)

@@ -100,16 +100,25 @@ def split_index(
     return replace(index, records=dealt_records + index.part("test")), skipped
 
 
-def choose_geometry(index: Index, spec: ModelSpec, config: TrainConfig, console: Quiet) -> Geometry:
-    """Return size and channels as configured, else as network and pictures suggest; colours not yet measured."""
+def choose_geometry(
+    index: Index, spec: ModelSpec, config: TrainConfig, console: Quiet, donor: Geometry | None = None
+) -> Geometry:
+    """Return size and channels as configured, else as `donor` has them, else as network and pictures suggest.
+
+    Colours are the donor's, whose weights were trained with them; without one they are not yet measured.
+    """
     seen = probe(index.part("train"))
-    size = config.image_size or (spec.image_size if spec.is_fixed_size else min(spec.image_size, seen.image_size))
+    size = config.image_size or (
+        donor.image_size if donor else spec.image_size if spec.is_fixed_size else min(spec.image_size, seen.image_size)
+    )
     if spec.is_fixed_size and size != spec.image_size:
         raise UserError(f"--image-size {size}: {spec.name} takes {spec.image_size} px only")
-    channels = config.channels or (1 if seen.is_grey else 3)
+    channels = config.channels or (donor.channels if donor else 1 if seen.is_grey else 3)
     console.say(
         f"Pictures: {seen.description}. Input: {size} x {size} px, {'grey' if channels == 1 else 'RGB'}, {config.fit}."
     )
+    if donor and donor.channels == channels:
+        return Geometry(size, channels, config.fit, donor.mean, donor.std)
     return Geometry(size, channels, config.fit)
 
 

@@ -1,63 +1,73 @@
-"""Running the loop: print and save after each epoch, and when a signal comes."""
+"""Running the loop: save when it is due, print after each epoch, stop when a signal comes."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from types import FrameType
 
-from depthwise import artifact
-from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
-from depthwise.errors import Interrupted
-from depthwise.training.loop import EpochReport, StepReport
+from depthwise.errors import Diverged, Interrupted
+from depthwise.training.distributed import Group
+from depthwise.training.loop import EpochReport, Report, StepReport, ValidationReport
 from depthwise.training.state import TrainState
-from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.checkpoints import Checkpoints
 
 
 def drive(
-    reports: Iterator[StepReport | EpochReport],
+    reports: Iterator[Report],
     state: TrainState,
-    card: Card,
+    checkpoints: Checkpoints,
     config: TrainConfig,
-    folder: RunFolder,
     console: Quiet,
+    group: Group,
     *,
     num_reports: int,
 ) -> None:
-    """Run the loop: print and save after each epoch; after a signal save and raise Interrupted."""
+    """Run the loop to its end; after a signal save and raise Interrupted. `num_reports`: steps and epochs to come."""
     with _signals() as received:
-        for report in console.track(reports, num_reports, "Training"):
-            if isinstance(report, EpochReport):
-                _save_epoch(report, state, card, config, folder)
-                console.say(_line(report, config.epochs))
-            if received:
-                if not isinstance(report, EpochReport):
-                    _save_last(state, card, config, folder)
-                raise Interrupted(
-                    f"Stopped after step {state.step:,}, {state.epoch} of {config.epochs} epochs done; "
-                    f"saved in {folder.last}.\nGo on with the same command and --resume auto.",
-                    received[0],
-                )
+        attended = _attend(reports, state, checkpoints, config, group, received)
+        try:
+            for report in console.track(attended, num_reports, "Training"):
+                if isinstance(report, EpochReport):
+                    console.say(_line(report, config.epochs))
+        except Diverged as error:
+            if group.rank:
+                raise group.as_first() from error
+            raise Diverged(
+                f"{error}\n{checkpoints.where()}"
+                "Go on from there with other settings by --resume --allow-changes, or start again by --overwrite."
+            ) from error
 
 
-def _save_epoch(report: EpochReport, state: TrainState, card: Card, config: TrainConfig, folder: RunFolder) -> None:
-    """Write best (when it is), then last, then metrics: whatever is cut off here is written again by a resumed run."""
-    if report.is_best:
-        training = {"config": config.to_json(), "pictures": card.training["pictures"]} | report.row
-        artifact.write(folder.best, replace(card, kind="model", training=training), state.model.state_dict())
-    _save_last(state, card, config, folder)
-    folder.write_metrics(state.history)
-    seconds = {"train_s": round(report.train_s, 3), "valid_s": round(report.valid_s, 3)}
-    rate = {"images_per_s": round(report.num_images / report.train_s, 1)}
-    folder.add_timing({"epoch": report.row["epoch"]} | seconds | rate)
+def _attend(
+    reports: Iterator[Report],
+    state: TrainState,
+    checkpoints: Checkpoints,
+    config: TrainConfig,
+    group: Group,
+    received: list[int],
+) -> Iterator[StepReport | EpochReport]:
+    """Pass on the reports of steps and epochs, after having saved what is due.
 
-
-def _save_last(state: TrainState, card: Card, config: TrainConfig, folder: RunFolder) -> None:
-    training = {**card.training, "config": config.to_json(), "position": state.position()}
-    artifact.write(folder.last, replace(card, training=training), state.tensors())
+    A signal to any process stops all of them after the same report, with the state of that moment saved.
+    """
+    for report in reports:
+        epoch = report if isinstance(report, EpochReport) else None
+        is_stopped, is_due = group.any(bool(received), checkpoints.is_due(state) and group.rank == 0)
+        if epoch or is_stopped or is_due:
+            is_final = is_stopped or state.epoch == config.epochs
+            group.first(partial(checkpoints.save, state, epoch, is_final=is_final))
+        if not isinstance(report, ValidationReport):
+            yield report
+        if is_stopped:
+            told = (
+                f"Stopped after step {state.step:,}, {state.epoch} of {config.epochs} epochs done; "
+                f"saved in {checkpoints.folder.last}.\nGo on with the same command and --resume."
+            )
+            raise Interrupted(told if group.rank == 0 else "", received[0] if received else signal.SIGTERM)
 
 
 def _line(report: EpochReport, num_epochs: int) -> str:

@@ -1,0 +1,118 @@
+"""Writing a run's files while it trains: when, in which order, and what happens when the disk will not have them."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from depthwise import artifact, files
+from depthwise.artifact import Card
+from depthwise.config import SaveEvery, TrainConfig
+from depthwise.console import Quiet
+from depthwise.errors import CannotWrite, Diverged, UserError
+from depthwise.training.loop import EpochReport
+from depthwise.training.state import TrainState
+from depthwise.workflows.run_folder import RunFolder
+
+PAUSE_S = 1.0
+"""Between a failed write and its only repetition."""
+
+
+class Checkpoints:
+    """Saves a run's state.
+
+    The order is best, metrics, last: `last` is written when all that it speaks of is on disk, so whatever is cut off is
+    done again by the run that goes on from it.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        card: Card,
+        config: TrainConfig,
+        every: SaveEvery,
+        console: Quiet,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`card` is the checkpoint's, without a position."""
+        self.folder, self.card, self.config, self.every, self.console = folder, card, config, every, console
+        self.clock = clock
+        self.unwritten: dict[Path, bytes] = {}
+        """Best model and metrics that the disk would not have yet."""
+        self.saved: int | None = None
+        """Step of the checkpoint on disk."""
+        self.tried_step, self.tried_at = 0, clock()
+
+    def start(self, state: TrainState) -> None:
+        """Count steps and seconds from here; `state` is as it is on disk, or new."""
+        self.saved = state.step or None
+        self.tried_step, self.tried_at = state.step, self.clock()
+
+    def is_due(self, state: TrainState) -> bool:
+        """Tell whether steps or seconds enough have passed since the last attempt to save."""
+        every = self.every
+        is_step_due = every.steps > 0 and state.step - self.tried_step >= every.steps
+        return is_step_due or (every.seconds > 0 and self.clock() - self.tried_at >= every.seconds)
+
+    def save(self, state: TrainState, report: EpochReport | None = None, *, is_final: bool) -> None:
+        """Write the state; at the end of an epoch (`report`) its metrics too, and the model when it is the best.
+
+        A write that fails is said and tried once more. Then training goes on, unless this save `is_final`: that raises
+        UserError. Raises Diverged, and writes nothing, when a weight is no number.
+        """
+        self.tried_step, self.tried_at = state.step, self.clock()
+        if not state.is_finite():
+            raise Diverged(
+                f"weights are not finite any more after step {state.step}. "
+                f"Try a lower --lr (it is {self.config.lr:g}), or --clip-grad 1."
+            )
+        if report:
+            self._close_epoch(state, report)
+        try:
+            for path in (self.folder.best, self.folder.metrics):
+                if path in self.unwritten:
+                    self._write(path, self.unwritten[path])
+                    del self.unwritten[path]
+            self._write(self.folder.last, self._pack_checkpoint(state), keep=self.folder.previous)
+            self.saved = state.step
+        except CannotWrite as error:
+            if is_final:
+                raise UserError(
+                    f"{error}\n{self.where()}Make room, then give the same command with --resume."
+                ) from error
+            self.console.warn(f"{error}. Training goes on and tries again at the next save. {self.where()}")
+        if report:
+            self.folder.add_timing(_timing(report))
+
+    def where(self) -> str:
+        """Tell what there is to go on from."""
+        if self.saved is None:
+            return "Nothing has been saved yet. "
+        return f"The last good checkpoint: {self.folder.last} (step {self.saved:,}). "
+
+    def _close_epoch(self, state: TrainState, report: EpochReport) -> None:
+        if report.is_best:
+            training = {"config": self.config.to_json(), "pictures": self.card.training["pictures"]} | report.row
+            card = replace(self.card, kind="model", training=training)
+            self.unwritten[self.folder.best] = artifact.pack(card, state.model.state_dict())
+        lines = "".join(json.dumps(row) + "\n" for row in state.history)  # whole: never at odds with the checkpoint
+        self.unwritten[self.folder.metrics] = lines.encode()
+
+    def _pack_checkpoint(self, state: TrainState) -> bytes:
+        training = {**self.card.training, "config": self.config.to_json(), "position": state.position()}
+        return artifact.pack(replace(self.card, training=training), state.tensors())
+
+    def _write(self, path: Path, data: bytes, keep: Path | None = None) -> None:
+        try:
+            files.write_whole(path, data, keep=keep)
+        except CannotWrite as error:
+            self.console.warn(f"{error}. Trying once more.")
+            time.sleep(PAUSE_S)
+            files.write_whole(path, data, keep=keep)
+
+
+def _timing(report: EpochReport) -> dict[str, float]:
+    seconds = {"train_s": round(report.train_s, 3), "valid_s": round(report.valid_s, 3)}
+    return {"epoch": report.row["epoch"], **seconds, "images_per_s": round(report.num_images / report.train_s, 1)}

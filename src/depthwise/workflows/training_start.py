@@ -1,0 +1,177 @@
+"""Where a training run begins: anew, or at its checkpoint; and whether it may."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from depthwise.artifact import Card
+from depthwise.config import SplitConfig, TrainConfig
+from depthwise.console import Quiet
+from depthwise.data.audit import Skipped
+from depthwise.data.geometry import Geometry
+from depthwise.data.index import Index, read_index, write_manifest
+from depthwise.errors import UserError
+from depthwise.models.create import create_model
+from depthwise.models.registry import ModelSpec
+from depthwise.models.summary import check_image_size
+from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.training_data import TrainingPictures, choose_geometry, measure_colours, split_index
+from depthwise.workflows.warm_start import Donor, check_donor, read_donor
+
+BUILT_IN = {"model", "set", "image_size", "channels", "fit", "batch_size", "seed"}
+"""Settings that a checkpoint's weights and position make no sense without."""
+MAX_BYTES = 2**38
+"""What training's weights may need: 256 GiB, more than any machine this is for."""
+SMALL = 32
+"""Largest input side, px, at which `small_input` is set."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `train` was asked to do."""
+
+    data: Path
+    folder: RunFolder
+    config: TrainConfig
+    split: SplitConfig | None
+    spec: ModelSpec
+    options: dict[str, Any]
+    """The network's own options, `small_input` among them where it is set."""
+    init: Path | None
+    is_resumed: bool
+    overwrite: bool
+    allow_changes: bool
+    threads: int | None
+    device: str
+    workers: int
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where pictures and first weights come from: part of what a resumed run must not change."""
+        sources = {"DATA": os.path.abspath(self.data)}
+        return sources | ({"init": os.path.abspath(self.init)} if self.init else {})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a run begins. Made by process 0 and sent to the others; makes and removes nothing."""
+
+    index: Index
+    geometry: Geometry
+    skipped: tuple[Skipped, ...] = ()
+    """Pictures already left out."""
+    card: Card | None = None
+    """The checkpoint's; None: a new run."""
+    tensors: dict[str, torch.Tensor] | None = None
+    donor: Donor | None = None
+    """The model that a new run's weights come from."""
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """The checkpoint's; empty for a new run."""
+        position: dict[str, Any] = self.card.training["position"] if self.card else {}
+        return position
+
+
+def plan(request: Request, console: Quiet) -> Plan:
+    """Return where to begin. Raises UserError for what the user must settle first."""
+    folder = request.folder
+    if request.is_resumed and folder.has_checkpoint:
+        card, tensors = folder.read_checkpoint(console)
+        if card.kind != "checkpoint":
+            raise UserError(f"{folder.last}: not a checkpoint; start again with --overwrite")
+        _check_same_settings(card, request)
+        return Plan(read_index(folder.splits), card.geometry, card=card, tensors=tensors)
+    folder.check_free(overwrite=request.overwrite)
+    donor = read_donor(request.init, request.spec.name) if request.init else None
+    found = read_index(request.data)
+    index, skipped = split_index(found, request.config, request.split, request.workers, console)
+    geometry = choose_geometry(index, request.spec, request.config, console, donor.card.geometry if donor else None)
+    _check_network(request, len(index.classes), geometry, donor)
+    return Plan(index, geometry, tuple(skipped), donor=donor)
+
+
+def _check_same_settings(card: Card, request: Request) -> None:
+    """Raise UserError when settings differ in more than the number of epochs."""
+    old = TrainConfig().to_json() | card.training["config"] | card.training["sources"]
+    new = request.config.to_json() | request.sources
+    changed = sorted(name for name in {*old, *new} - {"epochs"} if old.get(name) != new.get(name))
+    listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
+    if BUILT_IN & set(changed):
+        raise UserError(
+            f"{request.folder.path} cannot go on as another network, with another input or in another order:\n"
+            f"{listing}\nGive the same settings, or choose another folder by --out."
+        )
+    if changed and not request.allow_changes:
+        raise UserError(
+            f"{request.folder.path} was started with other settings:\n{listing}\n"
+            "Give the same ones, or go on with the new ones by --allow-changes, or start again by --overwrite."
+        )
+
+
+def check_same_machine(old: dict[str, Any], new: dict[str, Any], folder: RunFolder, *, allow_changes: bool) -> None:
+    """Raise UserError when a run would go on with other threads, processes or device: sums in another order."""
+    changed = [name for name in new if old[name] != new[name]]
+    if changed and not allow_changes:
+        listing = "\n".join(f"  {name}: {old[name]} in the run, {new[name]} now" for name in changed)
+        raise UserError(
+            f"{folder.path} was started otherwise, and would not end with the same bits:\n{listing}\n"
+            "Start it as before, or go on by --allow-changes."
+        )
+
+
+def check_unchanged(card: Card, pictures: TrainingPictures, folder: RunFolder, *, allow_changes: bool) -> None:
+    """Raise UserError when the pictures are not those that the run was started with."""
+    if pictures.digest != card.training["pictures"] and not allow_changes:
+        lost = f" ({len(pictures.skipped)} cannot be read any more)" if pictures.skipped else ""
+        raise UserError(
+            f"the pictures of {folder.path} have changed since it was started{lost}. Bring them back, or go on with "
+            "what is there by --allow-changes, or start again by --overwrite."
+        )
+
+
+def open_run(folder: RunFolder, card: Card, pictures: TrainingPictures, config: TrainConfig, *, is_new: bool) -> None:
+    """Make the run folder ready; a new run's without the files of an earlier one."""
+    if is_new:
+        folder.open_new()
+        write_manifest(folder.splits, pictures.records)
+    training = {"train": config.to_json(), "machine": card.training["machine"]}
+    folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
+
+
+def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
+    """Return what a new run's checkpoints say of themselves."""
+    geometry = start.geometry if start.donor else measure_colours(start.geometry, pictures.training)
+    small_input, options = _split_options(request.options, geometry)
+    training = {
+        "config": request.config.to_json(),
+        "sources": request.sources,
+        "machine": machine,
+        "pictures": pictures.digest,
+    }
+    spec = request.spec
+    return Card("checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper)
+
+
+def _check_network(request: Request, num_classes: int, geometry: Geometry, donor: Donor | None) -> None:
+    """Raise UserError, before any picture is decoded, when the network cannot be built or takes no such pictures."""
+    small_input, own = _split_options(request.options, geometry)
+    with torch.device("meta"):
+        model = create_model(request.spec.name, num_classes, geometry.channels, small_input, **own)
+    check_image_size(model, geometry.image_size, geometry.channels)
+    if donor:
+        check_donor(model, request.spec.name, {**own, "small_input": small_input}, geometry.channels, donor)
+    num_bytes = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, momentum, one copy
+    if num_bytes > MAX_BYTES:
+        raise UserError(
+            f"{request.config.model} with these options needs {num_bytes / 2**30:,.0f} GiB to train; try fewer channels"
+        )
+
+
+def _split_options(options: dict[str, Any], geometry: Geometry) -> tuple[bool, dict[str, Any]]:
+    """Return `small_input`, by the pictures' size unless it is set, and the network's own options."""
+    own = {name: value for name, value in options.items() if name != "small_input"}
+    return options.get("small_input", geometry.image_size <= SMALL), own
