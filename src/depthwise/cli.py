@@ -10,7 +10,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -348,32 +347,31 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
 
 
 @app.command(sort_key=6)
-def models(pattern: str = "*", /, *, json_: AsJson = False) -> int:
-    """List the networks, with parameters, multiply-adds and the paper's accuracy.
+def models(
+    pattern: str = "*", /, *, sort: Literal["params", "macs", "year", "top1"] | None = None, json_: AsJson = False
+) -> int:
+    """List the networks: parameters, multiply-adds, the paper's accuracy and that of the best public weights.
 
-    Example: depthwise models "mobilenet_v3*"
+    Example: depthwise models "mobilenet_v3*" --sort top1
 
     Parameters
     ----------
     pattern
         Names to list, with * and ?.
+    sort
+        By parameters, multiply-adds or year, rising, or by the best public weights' top-1, falling; else as the papers
+        came.
     """
     require("torch", "train", "listing the networks")
-    from depthwise.models.registry import list_models, model_info
-    from depthwise.report.tables import models_table
+    from depthwise.report.zoo import entries, to_json, zoo_table
 
-    specs = [model_info(name) for name in list_models(pattern)]
-    if not specs:
+    rows = entries(pattern, sort)
+    if not rows:
         raise UserError(f"no network's name matches {pattern!r}; all names: depthwise models")
-    hidden = {"builder", "options"}
     if json_:
-        rows = [
-            {f.name: getattr(s, f.name) for f in fields(s) if f.name not in hidden} | {"options": dict(s.options)}
-            for s in specs
-        ]
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([to_json(row) for row in rows], indent=1))
     else:
-        print(models_table(specs) + "\n\nNext: depthwise summary NAME")
+        print(zoo_table(rows) + "\n\nNext: depthwise summary NAME")
     return 0
 
 

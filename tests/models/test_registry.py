@@ -151,6 +151,25 @@ def test_a_choice_that_does_not_exist_lists_the_choices():
         create_model("lenet5", activation="gelu")
 
 
+@pytest.mark.parametrize(
+    ("name", "top1", "protocol"),
+    [
+        ("mobilenet_v2", 72.0, ""),
+        ("densenet121", 74.98, ""),  # an error of 25.02
+        ("seresnet50", 76.71, ""),
+        ("resnet34", 75.48, "10-crop"),  # option B, as here, not A
+        ("vgg16", 74.4, "dense evaluation, no fixed crop"),
+        ("vgg16_bn", None, ""),  # another paper's training
+        ("alexnet_owt", None, ""),  # nobody could look it up
+        ("resnet50_v1_5", None, ""),
+    ],
+)
+def test_the_papers_accuracy_is_the_papers_and_says_how_it_was_measured(name: str, top1: float | None, protocol: str):
+    spec = model_info(name)
+    assert (spec.top1, spec.top1_protocol) == (top1, protocol)
+    assert bool(spec.top1_source) == (top1 is not None)
+
+
 def test_a_whole_number_passes_for_a_real_one():
     with torch.device("meta"):
         model = create_model("mobilenet_v2_x0_5", width=1)

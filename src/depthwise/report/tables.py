@@ -10,7 +10,6 @@ import numpy as np
 from depthwise.metrics import recall_precision
 
 if TYPE_CHECKING:  # some of these import torch, which `split` does without
-    from depthwise.models.registry import ModelSpec
     from depthwise.models.summary import LayerRow
     from depthwise.workflows.evaluation import Evaluation
     from depthwise.workflows.exporting import ExportResult
@@ -56,23 +55,6 @@ def evaluation_table(evaluation: Evaluation) -> str:
         f"{evaluation.classes[i]} taken for {evaluation.classes[j]} ({wrong[i, j]})" for i, j in worst if wrong[i, j]
     ]
     return "\n".join([*lines, *(["", "Most frequent mistakes: " + ", ".join(named)] if named else [])])
-
-
-def models_table(specs: Sequence[ModelSpec]) -> str:
-    """Return the zoo."""
-    rows = [
-        (
-            spec.name,
-            ", ".join(spec.aliases),
-            str(spec.year),
-            str(spec.image_size),
-            f"{spec.params:,}",
-            f"{spec.macs:,}",
-            "-" if spec.top1 is None else f"{spec.top1:.1f}",
-        )
-        for spec in specs
-    ]
-    return table(("name", "also", "year", "px", "parameters", "multiply-adds", "published top-1 %"), rows, left=2)
 
 
 def summary_table(rows: Sequence[LayerRow]) -> str:
