@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -44,6 +46,12 @@ def test_networks_come_in_the_papers_order():
     years = [model_info(name).year for name in list_models()]
     assert years == sorted(years)
     assert [name for name in list_models() if name in MOBILE] == MOBILE
+
+
+def test_the_order_does_not_depend_on_what_was_imported_first():
+    code = "import depthwise.models.efficientnet, depthwise as dw; print(*dw.list_models())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list_models()
 
 
 @pytest.mark.parametrize("name", FACTS)

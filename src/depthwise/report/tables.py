@@ -10,6 +10,7 @@ import numpy as np
 from depthwise.metrics import recall_precision
 
 if TYPE_CHECKING:  # some of these import torch, which `split` does without
+    from depthwise.models.costs import Cost
     from depthwise.models.summary import LayerRow
     from depthwise.workflows.evaluation import Evaluation
     from depthwise.workflows.exporting import ExportResult
@@ -76,3 +77,14 @@ def export_text(result: ExportResult) -> str:
     if found.accuracy_before is not None and found.accuracy_after is not None:
         lines.append(f"Right: {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} after")
     return "\n".join([*lines, f"Evidence: {result.evidence}"])
+
+
+def cost_table(grid: Sequence[Cost]) -> str:
+    """Return millions of multiply-adds, a line for each width and a column for each size, and the parameters."""
+    widths, sizes = (
+        list(dict.fromkeys(values)) for values in zip(*((c.width, c.image_size) for c in grid), strict=True)
+    )
+    macs = {(cost.width, cost.image_size): f"{cost.macs / 1e6:,.1f}" for cost in grid}
+    params = {cost.width: f"{cost.params:,}" for cost in grid}
+    rows = [(f"{width:g}", *(macs[width, size] for size in sizes), params[width]) for width in widths]
+    return table(("width", *(f"{size} px" for size in sizes), "parameters"), rows)
