@@ -29,6 +29,7 @@ NOTES = {
 """Layers that are written beside another one."""
 SILENT = (nn.Identity, nn.Flatten)
 SHORT = ((" convolution", ""), ("squeeze-and-excite", "SE"), ("channel shuffle", "shuffle"))
+ZEROS = "zeros for new channels"
 BLOCKS = {
     "Bottleneck": "inverted bottleneck",
     "Inception": "Inception module",
@@ -114,7 +115,7 @@ def _special(layer: nn.Module) -> tuple[str, tuple[str, ...], Kind]:
         return "channel shuffle", (f"{layer.groups} groups",) if layer.groups > 1 else ("one group: nothing",), "other"
     if isinstance(layer, ZeroPadShortcut):
         stride = (f"stride {layer.stride}",) if layer.stride > 1 else ()
-        return "zeros for new channels", stride, "other"
+        return ZEROS, stride, "other"
     if isinstance(layer, SparseConv):
         return "5x5 convolution", ("a map sees some maps",), "convolution"
     if isinstance(layer, Subsample):

@@ -37,7 +37,7 @@ LEGEND: dict[Kind, str] = {
     "linear": "linear layer",
     "other": "other",
 }
-SKIPS = {"identity": "", "projection": "5 3", "concatenation": "1.5 3"}
+SKIPS = {"identity": "", "projection": "5 3", "zero padding": "8 3 2 3", "concatenation": "1.5 3"}
 """How the way around a block is dashed."""
 
 AXIS = 150  # the middle of the boxes

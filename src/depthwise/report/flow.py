@@ -10,10 +10,10 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from depthwise.report.boxes import Box, Kind, Shape, box_of, is_step
+from depthwise.report.boxes import ZEROS, Box, Kind, Shape, box_of, is_step
 
 Join = Literal["", "sum", "concatenation"]
-Skip = Literal["", "identity", "projection", "concatenation"]
+Skip = Literal["", "identity", "projection", "zero padding", "concatenation"]
 JOINS: dict[object, Join] = {operator.add: "sum", torch.cat: "concatenation"}
 
 
@@ -45,7 +45,9 @@ class Flow(NamedTuple):
     def skip(self) -> Skip:
         """How the input gets around the branches' layers: '' where it does not."""
         if self.join == "sum":
-            return "projection" if all(self.branches) else "identity"
+            shortest = min(self.branches, key=len)
+            is_padded = any(box.what == ZEROS for box in shortest)
+            return "identity" if not shortest else "zero padding" if is_padded else "projection"
         return "concatenation" if self.join and not all(self.branches) else ""
 
     @property
@@ -183,8 +185,10 @@ def _boxes(way: Iterable[_Step]) -> Iterator[Box]:
             current, is_full = box, False
         else:
             is_full = bool(not current.what and box.what)
-            kind = box.kind if box.what else current.kind
-            current = Box(current.what or box.what, (*current.notes, *box.notes), kind, box.shape)
+            if is_full:
+                current = box._replace(notes=(f"after {', '.join(current.notes)}", *box.notes))
+            else:
+                current = current._replace(notes=(*current.notes, *box.notes), shape=box.shape)
         parent = step.parent
     if current:
         yield current
