@@ -179,12 +179,12 @@ def _spell_out(keys: str) -> str:
 def _load_families() -> None:
     for paper in PAPERS:
         import_module(f"depthwise.models.{paper}")
-    in_order = sorted(_SPECS.items(), key=lambda item: PAPERS.index(_file_of(item[1].family)))
+    in_order = sorted(_SPECS.items(), key=lambda item: PAPERS.index(file_of(item[1].family)))
     _SPECS.clear()  # somebody may have imported a later paper's file first
     _SPECS.update(in_order)
 
 
-def _file_of(family: str) -> str:
+def file_of(family: str) -> str:
     """Return the paper's file of a family: efficientnet for efficientnet_lite."""
     return max((paper for paper in PAPERS if family.startswith(paper)), key=len)
 
