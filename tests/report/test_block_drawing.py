@@ -75,6 +75,12 @@ def test_a_dense_layer_has_norm_and_activation_first():
     assert (block.skip, block.output) == ("concatenation", (128, 56, 56))
 
 
+def test_norm_and_activation_belong_to_the_layer_that_they_are_grouped_with():
+    inner = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    block = flow_of(nn.Sequential(nn.Conv2d(4, 8, 1), inner).to("meta").eval(), (4, 6, 6))
+    assert told(block.before) == [("1x1 convolution", (), 8), ("3x3 convolution", ("after BN, ReLU",), 4)]
+
+
 def test_squeeze_and_excite_stands_before_the_sum():
     block = flow("seresnet50", "blocks.1")
     assert told(block.branches[0])[-1] == ("squeeze-and-excite", ("256 → 16 → 256", "sigmoid"), 256)

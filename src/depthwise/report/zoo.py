@@ -27,11 +27,11 @@ class Entry(NamedTuple):
         return self.public.origin.partition(":")[0] if self.public else ""
 
 
-_VALUES: dict[Order, Callable[[Entry], float | None]] = {
+_VALUES: dict[Order, Callable[[Entry], float]] = {
     "params": lambda entry: entry.spec.params,
     "macs": lambda entry: entry.spec.macs,
     "year": lambda entry: entry.spec.year,
-    "top1": lambda entry: -entry.public.top1 if entry.public and entry.public.top1 else None,
+    "top1": lambda entry: -(entry.public.top1 or 0) if entry.public else 0,
 }
 
 
@@ -41,10 +41,7 @@ def entries(pattern: str = "*", order: Order | None = None) -> list[Entry]:
     Parameters, multiply-adds and years rise; top1, of the best public weights, falls; those without come last.
     """
     found = [Entry(spec, best_top1(spec.name)) for spec in map(model_info, list_models(pattern))]
-    if order is None:
-        return found
-    value = _VALUES[order]
-    return sorted(found, key=lambda entry: (value(entry) is None, value(entry) or 0))
+    return found if order is None else sorted(found, key=_VALUES[order])
 
 
 def to_json(entry: Entry) -> dict[str, Any]:
