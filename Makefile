@@ -26,12 +26,14 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/make_docs.py --check
+	$(BIN)/python scripts/make_pages.py --check
 	$(BIN)/python scripts/make_ideas.py --check
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python scripts/make_docs.py
+	$(BIN)/python scripts/make_pages.py
 	$(BIN)/python scripts/make_ideas.py
 
 bench: $(READY)

@@ -1,4 +1,4 @@
-"""Make the generated parts of README and docs from the registry and from bench/results.
+"""Make the generated parts of README and docs from bench/results.
 
     python scripts/make_docs.py           # write
     python scripts/make_docs.py --check   # exit 1 when something is out of date
@@ -14,10 +14,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from depthwise.models.registry import list_models, model_info
-
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/models.md", "docs/weights.md")
+PAGES = ("README.md", "docs/measurements.md", "docs/weights.md")
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -112,18 +110,6 @@ def startup() -> str:
     )
 
 
-def models() -> str:
-    """Return the zoo, a row a network."""
-    head = ["| name | year | px | parameters | multiply-adds | published top-1 |", "|---|---:|---:|---:|---:|---:|"]
-    rows = []
-    for name in list_models():
-        spec = model_info(name)
-        also = "".join(f", `{alias}`" for alias in spec.aliases)
-        top1 = "-" if spec.top1 is None else f"{spec.top1:.1f} %"
-        rows.append(f"| `{name}`{also} | {spec.year} | {spec.image_size} | {spec.params:,} | {spec.macs:,} | {top1} |")
-    return "\n".join(head + rows)
-
-
 def peers() -> str:
     """Return which networks were compared with others' implementations, and how far they differ."""
     found = result("peers")
@@ -148,18 +134,8 @@ def peers() -> str:
     )
 
 
-def papers() -> str:
-    """Return the papers of the families, and who else counted."""
-    lines = []
-    specs = {spec.family: spec for spec in map(model_info, list_models())}
-    for family, spec in specs.items():
-        address = f" <{spec.url}>" if spec.url else ""
-        lines.append(f"- `{family}`: {spec.paper}.{address} Counts: {spec.witness}.")
-    return "\n".join(lines)
-
-
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, models, papers, peers)
+    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, peers)
 }
 
 

@@ -36,7 +36,7 @@ class Numbers(NamedTuple):
 def find_input(name: str) -> tuple[int, int]:
     """Return input channels and side of the maps of an Inception module in our GoogLeNet at 224 px."""
     rows = summary_of("googlenet")
-    index = next(i for i, row in enumerate(rows) if row.name.startswith(f"inception.{name}."))
+    index = next(i for i, row in enumerate(rows) if row.name.startswith(f"blocks.{name}."))
     channels, _, side = rows[index - 1].output_shape
     return channels, side
 

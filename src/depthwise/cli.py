@@ -10,7 +10,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -358,32 +357,31 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
 
 
 @app.command(sort_key=6)
-def models(pattern: str = "*", /, *, json_: AsJson = False) -> int:
-    """List the networks, with parameters, multiply-adds and the paper's accuracy.
+def models(
+    pattern: str = "*", /, *, sort: Literal["params", "macs", "year", "top1"] | None = None, json_: AsJson = False
+) -> int:
+    """List the networks: parameters, multiply-adds, the paper's accuracy and that of the best public weights.
 
-    Example: depthwise models "mobilenet_v3*"
+    Example: depthwise models "mobilenet_v3*" --sort top1
 
     Parameters
     ----------
     pattern
         Names to list, with * and ?.
+    sort
+        By parameters, multiply-adds or year, rising, or by the best public weights' top-1, falling; else as the papers
+        came.
     """
     require("torch", "train", "listing the networks")
-    from depthwise.models.registry import list_models, model_info
-    from depthwise.report.tables import models_table
+    from depthwise.report.zoo import entries, to_json, zoo_table
 
-    specs = [model_info(name) for name in list_models(pattern)]
-    if not specs:
+    rows = entries(pattern, sort)
+    if not rows:
         raise UserError(f"no network's name matches {pattern!r}; all names: depthwise models")
-    hidden = {"builder", "options"}
     if json_:
-        rows = [
-            {f.name: getattr(s, f.name) for f in fields(s) if f.name not in hidden} | {"options": dict(s.options)}
-            for s in specs
-        ]
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([to_json(row) for row in rows], indent=1))
     else:
-        print(models_table(specs) + "\n\nNext: depthwise summary NAME")
+        print(zoo_table(rows) + "\n\nNext: depthwise summary NAME")
     return 0
 
 
@@ -396,9 +394,13 @@ def summary(
     num_classes: int | None = None,
     in_channels: int | None = None,
     set: tuple[str, ...] = (),
+    widths: str | None = None,
+    sizes: str | None = None,
+    svg: Path | None = None,
     json_: AsJson = False,
+    overwrite: Overwrite = False,
 ) -> int:
-    """Show a network layer by layer: output shape, parameters, multiply-adds.
+    """Show a network layer by layer: output shape, parameters, multiply-adds. Or draw it; or cost widths and sizes.
 
     Example: depthwise summary mobilenet_v2 --image-size 160 --set width=0.6
 
@@ -410,17 +412,35 @@ def summary(
         Side of the input, px; by default the paper's.
     set
         Option of the network as NAME=VALUE; may be given several times.
+    widths
+        Print what these widths cost instead, e.g. 0.25,0.5,0.75,1.0; for families with a width.
+    sizes
+        Print what pictures of these sides cost instead, e.g. 128,160,192,224; for families with a width.
+    svg
+        File to draw the network into.
     """
     require("torch", "train", "building a network")
     from depthwise.models.create import parse_options
     from depthwise.models.registry import model_info
+
+    spec = model_info(name)
+    options = parse_options(spec, set)
+    if widths is not None or sizes is not None:
+        if svg is not None or image_size is not None:
+            raise UserError("--widths and --sizes print a table of costs; leave --svg and --image-size out")
+        return _costs(spec.name, widths, sizes, json_, num_classes=num_classes, in_channels=in_channels, **options)
     from depthwise.models.summary import summary_of
     from depthwise.report.tables import summary_table
 
-    spec = model_info(name)
-    rows = summary_of(name, image_size, num_classes, in_channels, **parse_options(spec, set))
+    rows = summary_of(name, image_size, num_classes, in_channels, **options)
+    if svg is not None:
+        from depthwise.report.drawing import draw_to
+
+        draw_to(svg, name, image_size, num_classes, in_channels, overwrite=overwrite, **options)
     if json_:
         print(json.dumps([row._asdict() for row in rows], indent=1))
+    elif svg is not None:
+        print(f"Written: {svg}\n\nNext: depthwise train PHOTOS --model {name}")
     else:
         print(f"{spec.name} ({spec.paper})\n\n{summary_table(rows)}\n\nNext: depthwise train PHOTOS --model {name}")
     return 0
@@ -502,6 +522,24 @@ def get_dataset(name: str, out: Path, /, *, from_: Annotated[Path | None, Parame
 
     num_images = get(name, out, from_, _terminal())
     print(f"{num_images:,} pictures in {out}\nNext: depthwise train {shlex.quote(str(out))} --out RUN")
+    return 0
+
+
+def _costs(name: str, widths: str | None, sizes: str | None, as_json: bool, **options: Any) -> int:
+    from depthwise.models.costs import cost_grid, dial_of
+    from depthwise.models.options import parse_numbers
+    from depthwise.models.registry import model_info
+    from depthwise.report.tables import cost_table
+
+    dial = dial_of(model_info(name))
+    sides = [int(side) for side in parse_numbers("--sizes", sizes, int)]
+    grid = cost_grid(name, parse_numbers("--widths", widths, float), sides, **options)
+    if as_json:
+        print(json.dumps([cost._asdict() for cost in grid], indent=1))
+        return 0
+    print(f"{name}: millions of multiply-adds by width and side of the picture; parameters\n\n{cost_table(grid)}")
+    first = f"--set {dial}={grid[0].width:g} --image-size {grid[0].image_size}"
+    print(f"\nNext: depthwise train PHOTOS --model {name} {first}")
     return 0
 
 

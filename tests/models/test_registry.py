@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -44,6 +46,12 @@ def test_networks_come_in_the_papers_order():
     years = [model_info(name).year for name in list_models()]
     assert years == sorted(years)
     assert [name for name in list_models() if name in MOBILE] == MOBILE
+
+
+def test_the_order_does_not_depend_on_what_was_imported_first():
+    code = "import depthwise.models.efficientnet, depthwise as dw; print(*dw.list_models())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list_models()
 
 
 @pytest.mark.parametrize("name", FACTS)
@@ -149,6 +157,25 @@ def test_a_table_of_another_form_is_refused(config: str):
 def test_a_choice_that_does_not_exist_lists_the_choices():
     with pytest.raises(UserError, match="lenet5: activation='gelu' is not one of 'tanh', 'relu'"):
         create_model("lenet5", activation="gelu")
+
+
+@pytest.mark.parametrize(
+    ("name", "top1", "protocol"),
+    [
+        ("mobilenet_v2", 72.0, ""),
+        ("densenet121", 74.98, ""),  # an error of 25.02
+        ("seresnet50", 76.71, ""),
+        ("resnet34", 75.48, "10-crop"),  # option B, as here, not A
+        ("vgg16", 74.4, "dense evaluation, no fixed crop"),
+        ("vgg16_bn", None, ""),  # another paper's training
+        ("alexnet_owt", None, ""),  # nobody could look it up
+        ("resnet50_v1_5", None, ""),
+    ],
+)
+def test_the_papers_accuracy_is_the_papers_and_says_how_it_was_measured(name: str, top1: float | None, protocol: str):
+    spec = model_info(name)
+    assert (spec.top1, spec.top1_protocol) == (top1, protocol)
+    assert bool(spec.top1_source) == (top1 is not None)
 
 
 def test_a_whole_number_passes_for_a_real_one():

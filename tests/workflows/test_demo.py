@@ -15,6 +15,7 @@ from depthwise.workflows import demo
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+README_OF_MODELS = (ROOT / "docs/models/README.md").read_text(encoding="utf-8")
 
 
 def test_the_sample_is_what_it_says():
@@ -80,6 +81,6 @@ def test_links_between_pages_lead_somewhere(page):
 
 
 def test_the_separable_convolution_of_the_docs_costs_what_they_say(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/models.md").read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", README_OF_MODELS, re.DOTALL)
     exec(code, {})
     assert capsys.readouterr().out == "2057216\n"

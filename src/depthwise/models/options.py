@@ -74,3 +74,18 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             options[name] = text
     return options
+
+
+def parse_numbers(flag: str, text: str | None, kind: type[int] | type[float]) -> list[float]:
+    """Return the numbers of '0.25,0.5,1.0'; none for None. Raises UserError, naming the flag, for anything else."""
+    try:
+        numbers = [kind(part) for part in text.split(",")] if text is not None else []
+    except ValueError:
+        numbers = [0]
+    if not all(number > 0 and math.isfinite(number) for number in numbers):
+        what = "whole numbers" if kind is int else "numbers"
+        raise UserError(f"{flag} {text}: expected {what} above zero with commas between, e.g. {_EXAMPLES[kind]}")
+    return numbers
+
+
+_EXAMPLES: dict[type[int] | type[float], str] = {int: "128,160,192,224", float: "0.25,0.5,0.75,1.0"}

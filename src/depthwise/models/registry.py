@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from depthwise.errors import UserError, suggest
+from depthwise.models.bibtex import bibtex_of
 
 PAPERS = (
     "lenet5",
@@ -58,11 +59,15 @@ class ModelSpec:
     macs: int
     """Multiply-accumulates of convolutions and linear layers for one picture of image_size; 0 likewise."""
     top1: float | None
-    """ImageNet top-1 accuracy in percent as the paper gives it, or None."""
+    """ImageNet top-1 accuracy in percent as the paper or its authors' release gives it, or None."""
     witness: str
     """Who else computed params and macs."""
     is_fixed_size: bool
     """True where only image_size works as input."""
+    top1_source: str = ""
+    """Where the paper gives top1, e.g. Table 6."""
+    top1_protocol: str = ""
+    """How top1 was measured, e.g. 10-crop; '' for one crop of the centre."""
     aliases: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     """What this name sets of its family's options."""
@@ -72,6 +77,12 @@ class ModelSpec:
     def takes_small_input(self) -> bool:
         """Whether the constructor has an option for pictures of 32 px and less; all but networks from elsewhere."""
         return "small_input" in inspect.signature(self.builder).parameters
+
+    @property
+    def bibtex(self) -> str:
+        """How to cite the paper; '' for networks from elsewhere."""
+        citation = facts()["citations"].get(_cited(self.family))
+        return bibtex_of(citation) if citation else ""
 
     @property
     def allowed_options(self) -> dict[str, inspect.Parameter]:
@@ -108,7 +119,7 @@ def register(
     for taken in (name, *aliases):
         if taken in _SPECS or taken in _ALIASES:
             raise ValueError(f"the model name {taken!r} is registered twice")
-    found, citation = _find_fact(family, fact), facts()["citations"][family.removesuffix("_cifar")]
+    found, citation = _find_fact(family, fact), facts()["citations"][_cited(family)]
     _SPECS[name] = ModelSpec(
         name=name,
         family=family,
@@ -120,7 +131,7 @@ def register(
         num_classes=num_classes,
         params=found["params"],
         macs=found["macs"],
-        top1=found["paper"].get("top1"),
+        **_accuracy(found["paper"]),
         witness=_spell_out(found["macs_source"]),
         is_fixed_size=is_fixed_size,
         aliases=aliases,
@@ -128,6 +139,24 @@ def register(
         builder=builder,
     )
     _ALIASES.update(dict.fromkeys(aliases, name))
+
+
+def _cited(family: str) -> str:
+    """Return the key of the family's citation: the CIFAR networks are in the same paper."""
+    return family.removesuffix("_cifar")
+
+
+def _accuracy(paper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return top1 and where it stands; None for numbers that are from memory or of somebody else's training."""
+    where, error = paper.get("where", ""), paper.get("top1_err")
+    if error is None or where.startswith("not in") or not paper["status"].startswith("verified"):
+        return {"top1": None}
+    protocol = paper.get("protocol", "")
+    return {
+        "top1": round(100 - error, 2),
+        "top1_source": where,
+        "top1_protocol": "" if protocol.startswith("1-crop") else protocol,
+    }
 
 
 def _with_year(venue: str, year: int) -> str:
@@ -150,6 +179,14 @@ def _spell_out(keys: str) -> str:
 def _load_families() -> None:
     for paper in PAPERS:
         import_module(f"depthwise.models.{paper}")
+    in_order = sorted(_SPECS.items(), key=lambda item: PAPERS.index(file_of(item[1].family)))
+    _SPECS.clear()  # somebody may have imported a later paper's file first
+    _SPECS.update(in_order)
+
+
+def file_of(family: str) -> str:
+    """Return the paper's file of a family: efficientnet for efficientnet_lite."""
+    return max((paper for paper in PAPERS if family.startswith(paper)), key=len)
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from depthwise.metrics import recall_precision
 
 if TYPE_CHECKING:  # some of these import torch, which `split` does without
-    from depthwise.models.registry import ModelSpec
+    from depthwise.models.costs import Cost
     from depthwise.models.summary import LayerRow
     from depthwise.workflows.evaluation import Evaluation
     from depthwise.workflows.exporting import ExportResult
@@ -58,23 +58,6 @@ def evaluation_table(evaluation: Evaluation) -> str:
     return "\n".join([*lines, *(["", "Most frequent mistakes: " + ", ".join(named)] if named else [])])
 
 
-def models_table(specs: Sequence[ModelSpec]) -> str:
-    """Return the zoo."""
-    rows = [
-        (
-            spec.name,
-            ", ".join(spec.aliases),
-            str(spec.year),
-            str(spec.image_size),
-            f"{spec.params:,}",
-            f"{spec.macs:,}",
-            "-" if spec.top1 is None else f"{spec.top1:.1f}",
-        )
-        for spec in specs
-    ]
-    return table(("name", "also", "year", "px", "parameters", "multiply-adds", "published top-1 %"), rows, left=2)
-
-
 def summary_table(rows: Sequence[LayerRow]) -> str:
     """Return a network's layers and their sums."""
     body = [(r.name, r.type, " x ".join(map(str, r.output_shape)), f"{r.params:,}", f"{r.macs:,}") for r in rows]
@@ -94,3 +77,14 @@ def export_text(result: ExportResult) -> str:
     if found.accuracy_before is not None and found.accuracy_after is not None:
         lines.append(f"Right: {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} after")
     return "\n".join([*lines, f"Evidence: {result.evidence}"])
+
+
+def cost_table(grid: Sequence[Cost]) -> str:
+    """Return millions of multiply-adds, a line for each width and a column for each size, and the parameters."""
+    widths, sizes = (
+        list(dict.fromkeys(values)) for values in zip(*((c.width, c.image_size) for c in grid), strict=True)
+    )
+    macs = {(cost.width, cost.image_size): f"{cost.macs / 1e6:,.1f}" for cost in grid}
+    params = {cost.width: f"{cost.params:,}" for cost in grid}
+    rows = [(f"{width:g}", *(macs[width, size] for size in sizes), params[width]) for width in widths]
+    return table(("width", *(f"{size} px" for size in sizes), "parameters"), rows)
