@@ -7,6 +7,8 @@ from typing import Any, Literal
 from depthwise.errors import UserError
 
 MAX_SEED = 2**32 - 1
+LR_FRESH, LR_TUNED = 0.1, 0.01
+"""Learning rates for fresh weights and for weights that were trained before."""
 
 
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
@@ -69,8 +71,10 @@ class TrainConfig:
     """Passes over the training pictures."""
     batch_size: int = 64
     """Pictures per step."""
-    lr: float = 0.1
-    """Learning rate at its highest: after warm-up, before it falls along a half cosine."""
+    pretrained: str | None = None
+    """Start from others' weights: package, torchvision, timm, one of their names as timm:NAME, or a file."""
+    lr: float | None = None
+    """Learning rate at its highest, after warm-up; without it 0.1, or 0.01 when starting from other weights."""
     warmup: float = 0.1
     """Share of all steps in which the learning rate rises from 0, linearly."""
     momentum: float = 0.9
@@ -117,6 +121,11 @@ class TrainConfig:
         }
         for name, (low, high) in bounds.items():
             _check_range(name, getattr(self, name), low, high)
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate that is used."""
+        return LR_FRESH if self.lr is None else self.lr
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without those that are None."""

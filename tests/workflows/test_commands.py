@@ -192,3 +192,26 @@ def test_new_batch_norm_statistics_change_the_answers_and_not_the_training(photo
     for name, tensor in out["--recalibrate"].items():
         is_equal = (tensor == out["--no-recalibrate"][name]).all()
         assert is_equal == ("running_" not in name and "num_batches" not in name), name
+
+
+def test_probabilities_are_calibrated_on_validation_pictures(trained, photos):
+    """The best model carries a temperature; answers are the softmax of logits over it, whoever computes them."""
+    import numpy as np
+
+    import depthwise as dw
+    from depthwise.data.cache import read_picture
+    from depthwise.deploy.calibrate import calibrate
+    from depthwise.metrics import softmax
+
+    classifier = dw.load(trained)
+    card = classifier.engine.card
+    assert card.temperature != 1 and card.calibration["num_images"] > 0
+    index = read_index(trained / "splits.csv")
+    pictures = [read_picture(record.path, card.geometry) for record in index.part("valid")]
+    labels = np.array([card.classes.index(record.label) for record in index.part("valid")])
+    logits = classifier.engine.logits(np.stack(pictures))
+    assert calibrate(logits, labels).temperature == pytest.approx(card.temperature, rel=1e-3)
+    photo = index.part("test")[0].path
+    answer = classifier.predict(photo)
+    stated = softmax(classifier.engine.logits(read_picture(photo, card.geometry)[None]) / np.float32(card.temperature))
+    assert answer.probability == pytest.approx(stated.max(), rel=1e-5)

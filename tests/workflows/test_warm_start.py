@@ -9,6 +9,7 @@ import torch
 from conftest import FLAGS
 from depthwise import artifact
 from depthwise.cli import run
+from depthwise.models.create import create_model
 
 SMALL = ("--model", "mobilenet_v1", "--set", "width=0.1", "--batch-size", "4", "--workers", "0")
 
@@ -79,8 +80,10 @@ def test_a_warm_start_goes_on_without_its_model(donor, photos, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--set", "activation=relu6"), "was built with other options; give the same ones: no activation"),
-        (("--set", "small_input=false"), "give the same ones: --set small_input=true"),
+        (
+            ("--set", "width=0.2"),
+            "has other shapes than this mobilenet_v1_x1_0, at blocks.0.pointwise.conv.weight; it was built with width=0.1",
+        ),
         (("--channels", "1"), "takes 3 channels: leave --channels out"),
     ],
 )
@@ -109,9 +112,42 @@ def test_a_network_whose_last_layer_is_not_linear_is_refused(name):
     from depthwise.artifact import Card
     from depthwise.data.geometry import Geometry
     from depthwise.errors import UserError
-    from depthwise.models.create import create_model
     from depthwise.workflows.warm_start import Donor, check_donor
 
-    donor = Donor(Card("model", name, {}, False, ("a",), Geometry(32)), {}, Path("model"))
+    donor = Donor(Card("model", name, {}, False, ("a",), Geometry(32)), {}, "--init model")
     with pytest.raises(UserError, match=f"{name} has no linear layer called 'classifier' as its last"):
-        check_donor(create_model(name), name, {"small_input": False}, 3, donor)
+        check_donor(create_model(name), name, 3, donor)
+
+
+def test_the_donors_options_hold_without_being_repeated(donor, photos, tmp_path):
+    out = tmp_path / "run"
+    flags = ["--model", "mobilenet_v1", "--batch-size", "4", "--epochs", "1", "--init", str(donor)]
+    assert run(["train", str(photos), "--out", str(out), *flags, "--set", "activation=relu6"]) == 0
+    card = artifact.read_card(out / "best.safetensors")
+    assert card.options == {"width": 0.1, "activation": "relu6"} and card.small_input
+    assert card.training["config"]["lr"] == 0.01  # weights are not fresh
+
+
+def test_training_begins_with_others_weights(photos, tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = ["--model", "efficientnet_lite0", "--pretrained", "package", "--image-size", "32", "--batch-size", "8"]
+    assert run(["train", str(photos), "--out", str(out), *flags, "--epochs", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "Starting from package. Classes kept: red fox; new: crème brûlée, 猫; gone: tench, goldfish" in said
+    assert "and 991 more" in said
+    card, tensors = artifact.read(out / "best.safetensors")
+    assert (card.origin, card.options, card.small_input) == ("package", {"padding": "same_tf"}, False)
+    assert card.geometry.mean == pytest.approx((127 / 255,) * 3) and card.geometry.resample == "bicubic"
+    assert card.training["config"]["lr"] == 0.01
+    theirs = create_model("efficientnet_lite0", pretrained="package").state_dict()
+    name = "blocks.5.depthwise.conv.weight"
+    assert (tensors[name] - theirs[name]).abs().mean() < 0.1 * theirs[name].abs().mean()
+    assert run(["train", str(photos), "--out", str(out), *flags, "--epochs", "2", "--resume"]) == 0
+    other = ["--model", "efficientnet_lite0", "--image-size", "32", "--batch-size", "8", "--lr", "0.01"]
+    assert run(["train", str(photos), "--out", str(out), *other, "--epochs", "3", "--resume"]) == 2
+    assert "pretrained: package in the run, None now" in capsys.readouterr().err
+
+
+def test_weights_come_from_one_place(donor, photos, tmp_path, capsys):
+    assert train(photos, tmp_path / "run", "--init", str(donor), "--pretrained", "timm") == 2
+    assert "give one of them" in capsys.readouterr().err

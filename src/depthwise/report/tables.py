@@ -46,7 +46,7 @@ def evaluation_table(evaluation: Evaluation) -> str:
     ]
     lines = [
         f"{evaluation.split}: top-1 {scores.top1:.2%}, top-5 {scores.top5:.2%}, loss {scores.loss:.4f} "
-        f"on {scores.num_images:,} pictures",
+        f"on {scores.num_images:,} pictures; calibration error {evaluation.calibration_error:.1%}",
         "",
         table(("class", "pictures", "recall", "precision"), rows),
     ]

@@ -18,7 +18,7 @@ from depthwise.data.cache import Dataset
 from depthwise.data.loader import Batch, ordered_batches, training_batches
 from depthwise.data.order import Ids, batch_sizes, mix
 from depthwise.errors import Diverged
-from depthwise.metrics import Logits, Scores, score
+from depthwise.metrics import Logits, Scores, cross_entropy, score
 from depthwise.training.batchnorm import StepStatistics, recalibrate
 from depthwise.training.distributed import ALONE, Group
 from depthwise.training.optim import set_learning_rate
@@ -57,6 +57,9 @@ class EpochReport:
     num_images: int
     """Training pictures seen in train_s."""
     is_best: bool
+    logits: Logits
+    """Of the validation pictures (N, K), with their labels (N,): what a temperature is fitted on."""
+    labels: NDArray[np.int64]
 
 
 Report = StepReport | ValidationReport | EpochReport
@@ -84,9 +87,9 @@ def run(
         yield from loop.steps()
         train_s, num_images = time.perf_counter() - started, state.num_seen - seen_before
         started = time.perf_counter()
-        scores = yield from loop.validate()
-        is_best, row = loop.close_epoch(scores)
-        yield EpochReport(row, train_s, time.perf_counter() - started, num_images, is_best)
+        logits = yield from loop.validate()
+        is_best, row = loop.close_epoch(score(logits, valid.labels))
+        yield EpochReport(row, train_s, time.perf_counter() - started, num_images, is_best, logits, valid.labels)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class _Loop:
 
     def lr(self, step: int) -> float:
         num_steps = self.config.epochs * len(batch_sizes(len(self.train), self.config.batch_size))
-        return cosine(step, num_steps, lr=self.config.lr, warmup=self.config.warmup)
+        return cosine(step, num_steps, lr=self.config.peak_lr, warmup=self.config.warmup)
 
     def steps(self) -> Iterator[StepReport]:
         """Take the steps of the epoch under way that are still to be done."""
@@ -178,8 +181,8 @@ class _Loop:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
-    def validate(self) -> Generator[ValidationReport, None, Scores]:
-        """Return how well the network does on the validation pictures. Raises Diverged when the loss is not finite."""
+    def validate(self) -> Generator[ValidationReport, None, Logits]:
+        """Return the logits of the validation pictures. Raises Diverged when their loss is not finite."""
         model, config = self.state.model, self.config
         if config.recalibrate:
             batch_size, seed = config.batch_size, config.seed
@@ -187,10 +190,10 @@ class _Loop:
                 yield ValidationReport()
         looking = compute_logits(model, self.valid, self.normalise, self.device, self.group)
         logits = yield from looking
-        scores = score(logits, self.valid.labels)
-        if not math.isfinite(scores.loss):
-            raise self.diverged("validation", scores.loss, self.state.step)
-        return scores
+        loss = cross_entropy(logits, self.valid.labels)
+        if not math.isfinite(loss):
+            raise self.diverged("validation", loss, self.state.step)
+        return logits
 
     def close_epoch(self, scores: Scores) -> tuple[bool, dict[str, Any]]:
         """Move the state to the next epoch; return whether this one is the best so far, and its row of the metrics."""
@@ -217,7 +220,7 @@ class _Loop:
     def diverged(self, kind: str, loss: float, step: int) -> Diverged:
         return Diverged(
             f"the {kind} loss became {loss} at step {step} (epoch {self.state.epoch + 1}). "
-            f"Try a lower --lr (it is {self.config.lr:g}), or --clip-grad 1."
+            f"Try a lower --lr (it is {self.config.peak_lr:g}), or --clip-grad 1."
         )
 
 

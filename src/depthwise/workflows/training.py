@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from depthwise.artifact import Card
-from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_workers
+from depthwise.config import LR_FRESH, LR_TUNED, SaveEvery, SplitConfig, TrainConfig, default_workers
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.order import batch_sizes
@@ -81,6 +81,10 @@ def train(
     UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
     config, every = config or TrainConfig(), SaveEvery.parse(save_every)
+    if config.lr is None:
+        config = replace(config, lr=LR_TUNED if init or config.pretrained else LR_FRESH)
+    if init and config.pretrained:
+        raise UserError("--init and --pretrained both name weights to start from: give one of them")
     spec = model_info(config.model)
     if resume == "auto" and overwrite:
         raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")

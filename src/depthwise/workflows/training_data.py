@@ -118,7 +118,7 @@ def choose_geometry(
         f"Pictures: {seen.description}. Input: {size} x {size} px, {'grey' if channels == 1 else 'RGB'}, {config.fit}."
     )
     if donor and donor.channels == channels:
-        return Geometry(size, channels, config.fit, donor.mean, donor.std)
+        return Geometry(size, channels, config.fit, donor.mean, donor.std, donor.resample)
     return Geometry(size, channels, config.fit)
 
 

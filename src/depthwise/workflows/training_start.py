@@ -19,9 +19,9 @@ from depthwise.models.registry import ModelSpec
 from depthwise.models.summary import check_image_size
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.training_data import TrainingPictures, choose_geometry, measure_colours, split_index
-from depthwise.workflows.warm_start import Donor, check_donor, read_donor
+from depthwise.workflows.warm_start import Donor, check_donor, fetch_donor, read_donor
 
-BUILT_IN = {"model", "set", "image_size", "channels", "fit", "batch_size", "seed"}
+BUILT_IN = {"model", "pretrained", "set", "image_size", "channels", "fit", "batch_size", "seed"}
 """Settings that a checkpoint's weights and position make no sense without."""
 MAX_BYTES = 2**38
 """What training's weights may need: 256 GiB, more than any machine this is for."""
@@ -86,12 +86,18 @@ def plan(request: Request, console: Quiet) -> Plan:
         _check_same_settings(card, request)
         return Plan(read_index(folder.splits), card.geometry, card=card, tensors=tensors)
     folder.check_free(overwrite=request.overwrite)
-    donor = read_donor(request.init, request.spec.name) if request.init else None
+    donor = _find_donor(request, console)
     found = read_index(request.data)
     index, skipped = split_index(found, request.config, request.split, request.workers, console)
     geometry = choose_geometry(index, request.spec, request.config, console, donor.card.geometry if donor else None)
     _check_network(request, len(index.classes), geometry, donor)
     return Plan(index, geometry, tuple(skipped), donor=donor)
+
+
+def _find_donor(request: Request, console: Quiet) -> Donor | None:
+    if request.init:
+        return read_donor(request.init, request.spec.name)
+    return fetch_donor(request.spec, request.config, console) if request.config.pretrained else None
 
 
 def _check_same_settings(card: Card, request: Request) -> None:
@@ -145,7 +151,7 @@ def open_run(folder: RunFolder, card: Card, pictures: TrainingPictures, config: 
 def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
     """Return what a new run's checkpoints say of themselves."""
     geometry = start.geometry if start.donor else measure_colours(start.geometry, pictures.training)
-    small_input, options = _split_options(request.options, geometry)
+    small_input, options = _split_options(request, geometry, start.donor)
     training = {
         "config": request.config.to_json(),
         "sources": request.sources,
@@ -153,17 +159,20 @@ def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine:
         "pictures": pictures.digest,
     }
     spec = request.spec
-    return Card("checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper)
+    origin = start.donor.card.origin if start.donor else ""
+    return Card(
+        "checkpoint", spec.name, options, small_input, pictures.classes, geometry, training, spec.paper, origin=origin
+    )
 
 
 def _check_network(request: Request, num_classes: int, geometry: Geometry, donor: Donor | None) -> None:
     """Raise UserError, before any picture is decoded, when the network cannot be built or takes no such pictures."""
-    small_input, own = _split_options(request.options, geometry)
+    small_input, own = _split_options(request, geometry, donor)
     with torch.device("meta"):
         model = create_model(request.spec.name, num_classes, geometry.channels, small_input, **own)
     check_image_size(model, geometry.image_size, geometry.channels)
     if donor:
-        check_donor(model, request.spec.name, {**own, "small_input": small_input}, geometry.channels, donor)
+        check_donor(model, request.spec.name, geometry.channels, donor)
     num_bytes = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, momentum, one copy
     if num_bytes > MAX_BYTES:
         raise UserError(
@@ -171,7 +180,8 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
         )
 
 
-def _split_options(options: dict[str, Any], geometry: Geometry) -> tuple[bool, dict[str, Any]]:
-    """Return `small_input`, by the pictures' size unless it is set, and the network's own options."""
-    own = {name: value for name, value in options.items() if name != "small_input"}
-    return options.get("small_input", geometry.image_size <= SMALL), own
+def _split_options(request: Request, geometry: Geometry, donor: Donor | None) -> tuple[bool, dict[str, Any]]:
+    """Return `small_input` and the network's own options: as set, else as the donor has them, else by the pictures."""
+    is_small = request.spec.takes_small_input and geometry.image_size <= SMALL
+    options = {"small_input": is_small, **(donor.options if donor else {}), **request.options}
+    return options.pop("small_input"), options
