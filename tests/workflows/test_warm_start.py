@@ -82,7 +82,7 @@ def test_a_warm_start_goes_on_without_its_model(donor, photos, tmp_path, capsys)
     [
         (
             ("--set", "width=0.2"),
-            "has other shapes than this mobilenet_v1_x1_0, at blocks.0.pointwise.conv.weight; it was built with width=0.1",
+            "at blocks.0.pointwise.conv.weight; it was built with width=0.1, small_input=True",
         ),
         (("--channels", "1"), "takes 3 channels: leave --channels out"),
     ],
