@@ -73,6 +73,8 @@ class TrainConfig:
     """Pictures per step."""
     pretrained: str | None = None
     """Start from others' weights: package, torchvision, timm, one of their names as timm:NAME, or a file."""
+    freeze: Literal["none", "backbone"] = "none"
+    """backbone: train the last layer only, on features that are computed once; quick, for weights trained before."""
     lr: float | None = None
     """Learning rate at its highest, after warm-up; without it 0.1, or 0.01 when starting from other weights."""
     warmup: float = 0.1

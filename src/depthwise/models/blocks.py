@@ -163,10 +163,32 @@ class Network(nn.Sequential):
     initialise = staticmethod(initialise)
     """Draws a layer's first weights, by the paper's rule where it has one."""
 
+    beside: tuple[str, ...] = ()
+    """Children that are not in the sequence."""
+    starts_at: str = ""
+    """Child at which `forward` begins, given what that child takes instead of images; '' for the first."""
+
     def forward(self, images: Tensor) -> Tensor:
-        x = images
-        for layer in self:
-            x = layer(x)
+        return self._run(images, self.starts_at, "")
+
+    @property
+    def head_start(self) -> str:
+        """The child with which the head begins: the dropout before the classifier, if any, else the classifier."""
+        return "dropout" if "dropout" in self._modules else "classifier"
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return what the head takes, (B, D) in all networks but NiN, for images (B, C, H, W)."""
+        return self._run(images, "", self.head_start)
+
+    def _run(self, x: Tensor, first: str, end: str) -> Tensor:
+        """Apply the children from `first` up to, not including, `end`."""
+        is_reached = not first
+        for name, layer in zip(self._modules, self, strict=True):
+            is_reached = is_reached or name == first
+            if name == end:
+                break
+            if is_reached and name not in self.beside:
+                x = layer(x)
         return x
 
     def set_padding(self, padding: Padding) -> None:

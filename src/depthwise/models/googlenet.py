@@ -80,6 +80,8 @@ class Inception(nn.Module):
 class GoogLeNet(blocks.Network):
     """Stem, nine Inception modules, pooling, linear layer: images (B, C, H, W) -> logits (B, K)."""
 
+    beside = ("aux",)
+
     def __init__(
         self,
         kind: Kind,
@@ -115,11 +117,6 @@ class GoogLeNet(blocks.Network):
         self.classifier = nn.Linear(channels, num_classes)
         self.aux = nn.ModuleDict({n: _head(average, c, num_classes, norm) for n, c in heads.items()})
         blocks.initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.blocks(self.stem(images)))
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
 
     def auxiliary_logits(self, images: Tensor) -> list[Tensor]:
         """Return the logits (B, K) of the auxiliary classifiers, nearest to the input first; none without `aux`."""

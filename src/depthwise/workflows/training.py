@@ -22,6 +22,7 @@ from depthwise.training.optim import build_optimizer
 from depthwise.training.state import TrainState
 from depthwise.workflows.checkpoints import Checkpoints
 from depthwise.workflows.devices import choose_device, set_threads
+from depthwise.workflows.frozen import embed, freeze
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.training_data import TrainingPictures, load_pictures
 from depthwise.workflows.training_drive import drive
@@ -198,11 +199,16 @@ def _run(
     config = request.config
     checkpoints = Checkpoints(request.folder, card, config, every, console)
     checkpoints.start(state)
-    normalise = Normalise(card.geometry.mean, card.geometry.std).to(place)
+    normalise: nn.Module = Normalise(card.geometry.mean, card.geometry.std).to(place)
+    training, valid = pictures.training, pictures.valid
+    if config.freeze == "backbone":
+        training, valid = (embed(state.model, part, normalise, place, console) for part in (training, valid))
+        freeze(state.model)
+        config, normalise = replace(config, augment="none", recalibrate=False), nn.Identity()
     reports = run(
         state,
-        pictures.training,
-        pictures.valid,
+        training,
+        valid,
         config,
         normalise=normalise,
         device=place,

@@ -17,11 +17,12 @@ from depthwise.errors import UserError
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec
 from depthwise.models.summary import check_image_size
+from depthwise.workflows.frozen import check_can_freeze
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.training_data import TrainingPictures, choose_geometry, measure_colours, split_index
 from depthwise.workflows.warm_start import Donor, check_donor, fetch_donor, read_donor
 
-BUILT_IN = {"model", "pretrained", "set", "image_size", "channels", "fit", "batch_size", "seed"}
+BUILT_IN = {"model", "pretrained", "freeze", "set", "image_size", "channels", "fit", "batch_size", "seed"}
 """Settings that a checkpoint's weights and position make no sense without."""
 MAX_BYTES = 2**38
 """What training's weights may need: 256 GiB, more than any machine this is for."""
@@ -171,6 +172,8 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
     with torch.device("meta"):
         model = create_model(request.spec.name, num_classes, geometry.channels, small_input, **own)
     check_image_size(model, geometry.image_size, geometry.channels)
+    if request.config.freeze == "backbone":
+        check_can_freeze(model, request.spec.name, is_warm=donor is not None)
     if donor:
         check_donor(model, request.spec.name, geometry.channels, donor)
     num_bytes = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, momentum, one copy
