@@ -33,7 +33,7 @@ app = App(
 )
 datasets_app = App(
     name="datasets",
-    sort_key=9,
+    sort_key=10,
     help="Public data sets as class folders.\n\nExample: depthwise datasets get fashion-mnist data/fm",
 )
 app.command(datasets_app)
@@ -356,7 +356,7 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
     return 0
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=7)
 def models(
     pattern: str = "*", /, *, sort: Literal["params", "macs", "year", "top1"] | None = None, json_: AsJson = False
 ) -> int:
@@ -385,7 +385,7 @@ def models(
     return 0
 
 
-@app.command(sort_key=7)
+@app.command(sort_key=8)
 def summary(
     name: str,
     /,
@@ -446,7 +446,7 @@ def summary(
     return 0
 
 
-@app.command(name="import", sort_key=8)
+@app.command(name="import", sort_key=9)
 def import_(
     name: str,
     source: str,
