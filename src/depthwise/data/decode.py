@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from depthwise.data.jpeg import MAX_BYTES, is_cut
 from depthwise.errors import UnusablePicture
 
 Pixels = NDArray[np.uint8]
@@ -72,9 +73,12 @@ def decode(path: str | os.PathLike[str], channels: Channels = 3) -> Pixels:
 
     Raises UnusablePicture with one of REASONS.
     """
-    with _Opened(path) as image:
+    opened = _Opened(path)
+    with opened as image:
         try:
             image.load()
+            if image.format in ("JPEG", "MPO") and is_cut(image, opened.content()):
+                raise _unusable("truncated")
             return _to_array(_upright(image), channels)
         except UnusablePicture:
             raise
@@ -128,6 +132,11 @@ class _Opened:
             raise _unusable("too_large", str(error).split(" exceeds")[0].lower()) from None
         except Exception as error:
             raise _broken(error) from error
+
+    def content(self) -> bytes:
+        """Return the file's bytes, up to what a JPEG within our limits can have."""
+        self.file.seek(0)
+        return self.file.read(MAX_BYTES)
 
     def __exit__(self, *exc: object) -> None:
         self.file.close()
