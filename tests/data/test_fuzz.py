@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthwise.data.audit import Skipped, examine
+from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_picture
 from depthwise.data.decode import decode
+from depthwise.data.examine import examine
 from depthwise.data.geometry import Geometry
+from depthwise.data.ledger import Ledger
 from depthwise.errors import UnusablePicture
 from fuzz import bombs, corpus, outcome, seeds
 
@@ -23,10 +25,11 @@ GEOMETRY = Geometry(8, 3)
 
 def test_each_file_ends_as_pixels_or_one_reason_and_the_same_everywhere(tmp_path):
     counts: Counter[str] = Counter()
+    ledger = Ledger(tmp_path / "cache")
     for path in corpus(tmp_path, 2000):
         found = outcome(path)
         in_split, in_network = (
-            examine(path),
+            examine(path, ledger),
             read_picture(path, GEOMETRY),
         )  # of split and train; train, evaluate, predict
         for other in (in_split, in_network):

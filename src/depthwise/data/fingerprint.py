@@ -14,7 +14,7 @@ HASH_SIDE, LOW = 32, 8
 INNER = 0.92
 """Side of the middle that is hashed as well: a picture cut at its edges looks like the middle of its original."""
 LOOK_SIDE = 256
-"""Longest side, px, at which contrast and sharpness are measured: a photo's sharpness must not depend on its megapixels."""
+"""Longest side, px, at which contrast and sharpness are measured: they must not depend on a photo's megapixels."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Fingerprint:
     contrast: float
     """Standard deviation of grey, in levels of 255."""
     sharpness: float
-    """Variance of the Laplacian over variance of grey; below about 0.003 everything is soft."""
+    """Variance of the Laplacian over variance of grey; below about 0.005 everything is soft."""
     traits: Traits
 
 

@@ -1,7 +1,7 @@
 """All pairs of 64-bit hashes that differ in a few bits, without comparing every two.
 
-Multi-index hashing (Norouzi et al. 2012, arXiv:1307.2982): cut into 4 bands of 16 bits, two hashes within `radius` agree
-in one band up to radius // 4 bits. So only hashes whose bands are that near are compared.
+Multi-index hashing (Norouzi et al. 2012, arXiv:1307.2982): cut into 4 bands of 16 bits, two hashes within `radius`
+agree in one band up to radius // 4 bits. So only hashes whose bands are that near are compared.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ Pairs = NDArray[np.int64]
 
 BANDS, BAND_BITS = 4, 16
 MAX_RADIUS = 11
+MOST_EQUAL = 32
 CHUNK = 2**22
 """Pairs that are compared at a time: bounds memory."""
 
@@ -22,7 +23,8 @@ CHUNK = 2**22
 def near_pairs(hashes: Hashes, radius: int) -> Pairs:
     """Return every (i, j), i < j, whose hashes differ in at most `radius` bits (11 at most), as (P, 2), sorted.
 
-    Equal hashes are searched for once; so a million equal ones cost their own pairs and nothing else.
+    One exception: of many equal hashes, each is paired with the next MOST_EQUAL only, and the first ones stand for
+    all before others; or a thousand white pages would be half a million pairs.
     """
     if not 0 <= radius <= MAX_RADIUS:
         raise ValueError(f"radius={radius}: need 0 to {MAX_RADIUS}")
@@ -30,8 +32,10 @@ def near_pairs(hashes: Hashes, radius: int) -> Pairs:
     found = [_in_band(unique, band, radius) for band in range(BANDS)]
     near = np.unique(np.concatenate(found), axis=0)
     members = np.split(np.argsort(place, kind="stable"), np.cumsum(counts)[:-1])
-    pairs = [_all_pairs(members[i], members[j]) for i, j in near.tolist()]
-    pairs += [np.array(list(combinations(m.tolist(), 2)), np.int64) for m in members if len(m) > 1]
+    pairs = [_all_pairs(members[i][:MOST_EQUAL], members[j][:MOST_EQUAL]) for i, j in near.tolist()]
+    pairs += [
+        np.stack([m[:-step], m[step:]], axis=1) for m in members for step in range(1, min(len(m), MOST_EQUAL + 1))
+    ]
     if not pairs:
         return np.empty((0, 2), np.int64)
     return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)

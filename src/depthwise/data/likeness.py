@@ -1,9 +1,9 @@
 """Whether two pictures show the same shot: one is laid over the other, then compared block by block.
 
-Perceptual hashes of different pictures agree often enough (two solar cells, two scanned pages). So what they propose is
-decided on pixels: the second is registered onto the first (scale and shift in x and y, brightness and contrast; the
-inverse of a crop, a resize, an exposure) by Gauss-Newton steps from coarse to fine (Lucas & Kanade 1981), and then nearly
-every block of 8 x 8 px must have the same structure, by the third factor of SSIM (Wang et al. 2004, equation 10).
+Perceptual hashes of different pictures agree often enough (two solar cells, two scanned pages). So what they propose
+is decided on pixels: the second is registered onto the first (scale and shift in x and y, brightness and contrast; the
+inverse of a crop, a resize, an exposure) by Gauss-Newton steps from coarse to fine (Lucas & Kanade 1981), and then
+nearly every block of 8 x 8 px must have the same structure, by SSIM's last two factors (Wang et al. 2004, equation 13).
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ def likeness(first: Image.Image, second: Image.Image) -> float:
     Both are what `small_grey` gives; one may show a little more than the other at its edges.
     """
     side = min(first.width, second.width)
-    place = np.array([1.0, 1.0, 0.0, 0.0])  # scale in x and y; shift, in shares of the side
+    place: Grey = np.array([1.0, 1.0, 0.0, 0.0])  # scale in x and y; shift, in shares of the side
     for step in [s for s in (COARSEST, 32, 64) if s < side] + [side]:
         a, b = (np.asarray(i.resize((step, step), Image.Resampling.BILINEAR), np.float64) for i in (first, second))
         place = _register(a, b, place)
@@ -55,7 +55,7 @@ def _warp(image: Grey, place: Grey) -> tuple[Grey, NDArray[np.bool_]]:
     centred = (np.arange(side) + 0.5) / side - 0.5
     x = (place[0] * centred + place[2] + 0.5) * side - 0.5
     y = (place[1] * centred + place[3] + 0.5) * side - 0.5
-    is_inside = ((y >= 0) & (y <= side - 1))[:, None] & ((x >= 0) & (x <= side - 1))[None]
+    is_inside = ((y >= -0.5) & (y <= side - 0.5))[:, None] & ((x >= -0.5) & (x <= side - 0.5))[None]
     x, y = np.clip(x, 0, side - 1.001), np.clip(y, 0, side - 1.001)
     j, i = x.astype(int), y.astype(int)
     u, v = x - j, (y - i)[:, None]
@@ -68,7 +68,8 @@ def _register(a: Grey, b: Grey, place: Grey) -> Grey:
     side = len(a)
     centred = (np.arange(side) + 0.5) / side - 0.5
     across, down = np.meshgrid(centred, centred)
-    slope_y, slope_x = np.gradient(a)
+    slope_y: Grey = np.asarray(np.gradient(a, axis=0))
+    slope_x: Grey = np.asarray(np.gradient(a, axis=1))
     for _ in range(STEPS):
         warped, is_inside = _warp(a, place)
         if is_inside.mean() < MIN_OVERLAP:
@@ -81,7 +82,8 @@ def _register(a: Grey, b: Grey, place: Grey) -> Grey:
         normal[np.diag_indices(6)] += 1e-9
         solution = np.linalg.solve(normal, jacobian.T @ b[is_inside])
         gain = max(0.1, solution[4])
-        place = place + np.clip(solution[:4] / gain, -0.05, 0.05)
+        move: Grey = np.clip(solution[:4] / gain, -0.05, 0.05)
+        place = place + move
     return place
 
 
@@ -91,7 +93,7 @@ def _correlation(x: Grey, y: Grey) -> float:
 
 
 def _structure(a: Grey, b: Grey, is_inside: NDArray[np.bool_]) -> float:
-    """Return the tenth percentile, over whole blocks, of (2 cov + c) / (var a + var b + c), brightness and gain fitted."""
+    """Return the tenth percentile over blocks of (2 cov + c) / (var a + var b + c), brightness and gain fitted."""
     x, y = a - a[is_inside].mean(), b - b[is_inside].mean()
     x *= (x * y)[is_inside].sum() / ((x * x)[is_inside].sum() + 1e-9)
     inside = _blocks(is_inside).all(axis=1)
