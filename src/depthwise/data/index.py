@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthwise import files
+from depthwise.data.archives import is_archive, unpacked
 from depthwise.data.decode import SUFFIXES
 from depthwise.data.split import SPLITS
 from depthwise.data.table import harmless, original, read_table
@@ -60,7 +61,7 @@ class Index:
 
 
 def read_index(source: Path) -> Index:
-    """Read `source`: a splits.csv, a folder with train/ and valid/ or test/, or a folder of class folders.
+    """Read `source`: a CSV, a folder with train/ and valid/ or test/, one of class folders, or an archive of either.
 
     Raises UserError when there is no such place, no picture, one class only, or classes that differ between splits.
     """
@@ -77,6 +78,8 @@ def scan(source: Path) -> Index:
     source = Path(os.path.abspath(source))
     if source.is_dir():
         return _read_folder(source)
+    if source.is_file() and is_archive(source):
+        return _read_folder(unpacked(source))
     if source.is_file():
         return _read_manifest(source)
     raise UserError(f"{source}: no such folder or manifest")
