@@ -17,7 +17,7 @@ from typing import Any
 from depthwise.models.registry import list_models, model_info
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/models.md", "docs/weights.md")
+PAGES = ("README.md", "docs/measurements.md", "docs/models.md", "docs/weights.md", "docs/data.md")
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -85,6 +85,8 @@ def audit(
     splits: Path | None = None,
     html: Path | None = None,
     quarantine: Path | None = None,
+    model: Path | None = None,
+    factory: Factory = None,
     json_: AsJson = False,
     overwrite: Overwrite = False,
     workers: Workers = None,
@@ -105,6 +107,8 @@ def audit(
         Page to write, with the pictures side by side.
     quarantine
         List to write of what to leave out; for split --quarantine and train --quarantine.
+    model
+        A run folder or model file: look for wrong labels and outliers among photos that it was not trained on.
     """
     from depthwise.workflows.auditing import audit as run_audit
 
@@ -113,7 +117,17 @@ def audit(
         require("jinja2", "train", "the page")
         if html.exists() and not overwrite:
             raise UserError(f"{html} exists; choose another --html, or replace it with --overwrite")
-    result = run_audit(photos, splits=splits, quarantine=quarantine, workers=workers, console=terminal)
+    if model:
+        require("torch", "train", "asking a model")
+    result = run_audit(
+        photos,
+        splits=splits,
+        quarantine=quarantine,
+        model=model,
+        factory=factory,
+        workers=workers,
+        console=terminal,
+    )
     if html:
         from depthwise.report.audit_page import write_audit_page
 

@@ -37,9 +37,9 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    **{reason: Kind(f"Cannot be used: {text}", "Mend or remove the file.") for reason, text in REASONS.items()},
     "leak": Kind("The same shot in several splits", "Split anew: depthwise split keeps such pictures on one side."),
     "label_conflict": Kind("The same shot in several classes", "Decide which class is right; remove the others."),
+    **{reason: Kind(f"Cannot be used: {text}", "Mend or remove the file.") for reason, text in REASONS.items()},
     "exact_duplicate": Kind("Equal pixels", "Keep one; depthwise split keeps them on one side."),
     "near_duplicate": Kind("The same shot", "Fine to keep; depthwise split keeps them on one side."),
     "mislabelled": Kind("Perhaps in the wrong class", "Look at them; the model is confident of another class."),

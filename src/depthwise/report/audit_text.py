@@ -1,6 +1,7 @@
 """An audit's findings as text for the terminal."""
 
 from collections import defaultdict
+from pathlib import Path
 
 from depthwise.console import shown
 from depthwise.data.findings import KINDS, Finding
@@ -20,7 +21,7 @@ def audit_text(audit: Audit) -> str:
     for name, found in kinds.items():
         kind = KINDS[name]
         lines += ["", f"{kind.title} ({len(found):,}). {kind.advice}"]
-        lines += [f"  {_line(finding)}" for finding in found[:MOST]]
+        lines += [f"  {_line(finding, audit.source)}" for finding in found[:MOST]]
         if len(found) > MOST:
             lines.append(f"  and {len(found) - MOST:,} more")
     if audit.notes:
@@ -29,6 +30,7 @@ def audit_text(audit: Audit) -> str:
     return "\n".join(lines)
 
 
-def _line(finding: Finding) -> str:
-    paths = " = ".join(shown(path) for path in finding.paths)
+def _line(finding: Finding, source: Path) -> str:
+    near = [path.relative_to(source) if path.is_relative_to(source) else path for path in finding.paths]
+    paths = " = ".join(map(shown, near))
     return f"{paths}: {finding.detail}" if paths else finding.detail

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ def audit(
     *,
     splits: str | Path | None = None,
     quarantine: str | Path | None = None,
+    model: str | Path | None = None,
+    factory: str | None = None,
     workers: int | None = None,
     console: Quiet | None = None,
     ledger: Ledger | None = None,
@@ -76,7 +78,8 @@ def audit(
     """Return what is odd about the photos of a folder, archive or CSV.
 
     `splits` is a manifest that says who is in which split (default: what `photos` says). `quarantine` is a list to
-    write of what to leave out. Raises UserError when there are no photos, or a list lies where it would be written.
+    write of what to leave out. `model` is a run or model file that looks for wrong labels and outliers among pictures
+    that it was not trained on. Raises UserError when there are no photos, or a list lies where it would be written.
     """
     console, workers = console or Quiet(), default_workers() if workers is None else workers
     if quarantine is not None and os.path.lexists(quarantine):
@@ -97,6 +100,11 @@ def audit(
         *(finding for record, look in pairs for finding in of_picture(record, look)),
         *of_classes(usable),
     ]
+    if model is not None:
+        from depthwise.workflows.suspects import suspects  # it brings torch
+
+        known = [replace(record, hash=look.content) for record, look in pairs]
+        found += suspects(model, known, workers=workers, console=console, factory=factory)
     rank = {kind: place for place, kind in enumerate(KINDS)}
     findings = tuple(sorted(found, key=lambda finding: rank[finding.kind]))
     if quarantine is not None:
