@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test crash check bench format clean
+.PHONY: demo test crash fuzz check bench format clean
 
 demo: $(READY)
 	$(BIN)/depthwise demo
@@ -19,6 +19,10 @@ test: $(READY)
 
 crash: $(READY)
 	$(BIN)/pytest -q -s -m 'crash or not crash' tests/crash
+
+# 100,000 broken files: no crash, none over 2 s, no growing memory. The tests take 2,000 of them.
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz.py --files 100000
 
 check: $(READY)
 	$(BIN)/ruff format --check .

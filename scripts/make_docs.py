@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/weights.md")
+PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md")
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

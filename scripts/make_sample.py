@@ -23,8 +23,10 @@ TARGET = Path(__file__).parents[1] / "src/depthwise/data/sample/photos"
 
 def main() -> None:
     """Write the sample and print its size."""
-    images = read_idx(FASHION_MNIST.debian_folder / "train-images-idx3-ubyte.gz")
-    labels = read_idx(FASHION_MNIST.debian_folder / "train-labels-idx1-ubyte.gz")
+    folder = FASHION_MNIST.installed()
+    assert folder, f"install the Debian package {FASHION_MNIST.debian_package} first"
+    images = read_idx(folder / "train-images-idx3-ubyte.gz")
+    labels = read_idx(folder / "train-labels-idx1-ubyte.gz")
     shutil.rmtree(TARGET, ignore_errors=True)
     for label, name in enumerate(FASHION_MNIST.classes):
         (TARGET / name).mkdir(parents=True)

@@ -4,6 +4,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: small networks gain nothing from more, and share cores badly
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from hypothesis import settings
 from PIL import Image
 
 from depthwise.cli import run
+
+_CACHE = tempfile.TemporaryDirectory()
+os.environ["XDG_CACHE_HOME"] = _CACHE.name  # what tests find out stays out of the user's cache
 
 settings.register_profile("depthwise", deadline=None)  # no timed assertions
 settings.load_profile("depthwise")

@@ -77,12 +77,81 @@ def demo(*, out: Path = Path("depthwise-demo"), seed: int = 0) -> int:
 
 
 @app.command(sort_key=2)
+def audit(
+    photos: Path,
+    /,
+    *,
+    splits: Path | None = None,
+    html: Path | None = None,
+    quarantine: Path | None = None,
+    model: Path | None = None,
+    factory: Factory = None,
+    json_: AsJson = False,
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+) -> int:
+    """Look for what ruins classifiers: broken files, copies, leaks between splits, odd pictures. Changes no photo.
+
+    Exit status: 0 clean, 1 something found, 2 it could not be done.
+
+    Example: depthwise audit photos --html audit.html
+
+    Parameters
+    ----------
+    photos
+        A folder of class folders, one with train/ and valid/ or test/, an archive, or a CSV.
+    splits
+        Manifest that says which photo is in which split, to look for leaks.
+    html
+        Page to write, with the pictures side by side.
+    quarantine
+        List to write of what to leave out; for split --quarantine and train --quarantine.
+    model
+        A run folder or model file: look for wrong labels and outliers among photos that it was not trained on.
+    """
+    from depthwise.workflows.auditing import audit as run_audit
+
+    terminal = _terminal(is_say_result=False)
+    if html:
+        require("jinja2", "train", "the page")
+        if html.exists() and not overwrite:
+            raise UserError(f"{html} exists; choose another --html, or replace it with --overwrite")
+    if model:
+        require("torch", "train", "asking a model")
+    result = run_audit(
+        photos,
+        splits=splits,
+        quarantine=quarantine,
+        model=model,
+        factory=factory,
+        workers=workers,
+        console=terminal,
+    )
+    if html:
+        from depthwise.report.audit_page import write_audit_page
+
+        write_audit_page(result, html)
+    from depthwise.report.audit_text import audit_text
+
+    print(json.dumps(result.to_json()) if json_ else audit_text(result))
+    if not json_:
+        page = f"\nPage: {html}" if html else ""
+        listed = f"\nTo leave out: {quarantine}" if quarantine else ""
+        more = f" --quarantine {shlex.quote(str(quarantine))}" if quarantine else ""
+        print(f"{page}{listed}\nNext: depthwise split {shlex.quote(str(photos))} --out splits.csv{more}")
+    return 0 if result.is_clean else 1
+
+
+@app.command(sort_key=3)
 def split(
     photos: Path,
     /,
     *,
     out: Path = Path("splits.csv"),
     config: Annotated[SplitConfig | None, Parameter(name="*")] = None,
+    previous: Path | None = None,
+    copy: Path | None = None,
+    link: Path | None = None,
     overwrite: Overwrite = False,
     workers: Workers = None,
 ) -> int:
@@ -95,23 +164,38 @@ def split(
     photos
         Folder with one folder of pictures per class.
     out
-        The manifest to write: path, class, split, hash, group.
+        The manifest to write: path, class, split, hash, group. One that exists is grown: what it names stays.
+    previous
+        An older manifest whose photos keep their split; by default what --out names.
+    copy
+        Folder to make, with train/ valid/ test/ of class folders: copies of the photos.
+    link
+        The same of symbolic links.
+    overwrite
+        Deal anew although --out exists.
     """
+    from depthwise.workflows.materialising import check_free, materialise
     from depthwise.workflows.splitting import split as run_split
 
     terminal = _terminal()
-    result = run_split(photos, out, config, overwrite=overwrite, workers=workers, console=terminal)
+    if copy and link:
+        raise UserError("--copy and --link make the same folders: give one of them")
+    if (folder := copy or link) is not None:
+        check_free(folder)
+    result = run_split(photos, out, config, previous=previous, overwrite=overwrite, workers=workers, console=terminal)
     from depthwise.report.tables import split_table
 
     for note in result.notes:
         terminal.warn(note)
     print(split_table(result))
     _name_skipped(result.skipped, terminal)
-    print(f"\nWritten: {out}\nNext: depthwise train {shlex.quote(str(out))} --out RUN")
+    if folder is not None:
+        materialise(result.records, folder, is_link=link is not None, console=terminal)
+    print(f"\nWritten: {result.path}\nNext: depthwise train {shlex.quote(str(result.path))} --out RUN")
     return 1 if result.skipped else 0
 
 
-@app.command(sort_key=3)
+@app.command(sort_key=4)
 def train(
     data: Path,
     /,
@@ -121,6 +205,8 @@ def train(
     valid: float | None = None,
     test: float | None = None,
     init: Path | None = None,
+    group_by: str | None = None,
+    quarantine: Path | None = None,
     resume: Literal["never", "auto"] = "never",
     save_every: str = "300s",
     overwrite: Overwrite = False,
@@ -145,6 +231,10 @@ def train(
         Where there is no split yet: share of each class for the test (0.15).
     init
         Model file or run folder to start from; classes that both have keep their weights.
+    group_by
+        Where there is no split yet: what to keep together, as for depthwise split.
+    quarantine
+        Where there is no split yet: list of pictures to leave out, as depthwise audit writes it.
     resume
         Go on with the run in RUN, or start one; --resume alone means auto.
     save_every
@@ -156,9 +246,8 @@ def train(
     from depthwise.workflows.training import train as run_train
 
     config, terminal = config or TrainConfig(), _terminal()
-    shares = {name: value for name, value in (("valid", valid), ("test", test)) if value is not None}
-    if shares and data.is_file():
-        raise UserError(f"{data} says itself who is in which split; leave --valid and --test out")
+    wishes = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine}
+    shares: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
     result = run_train(
         data,
         out,
@@ -183,7 +272,7 @@ def train(
     return 1 if result.skipped else 0
 
 
-@app.command(sort_key=4)
+@app.command(sort_key=5)
 def evaluate(
     model: Path,
     data: Path | None = None,
@@ -235,7 +324,7 @@ def evaluate(
     return 1 if result.skipped else 0
 
 
-@app.command(sort_key=5)
+@app.command(sort_key=6)
 def predict(
     model: Path,
     /,

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from depthwise.errors import UserError
@@ -32,8 +33,19 @@ class SplitConfig:
     """Share of each class for the test (it is only reported)."""
     seed: int = 0
     """Another seed deals the pictures out differently."""
+    group_by: str | None = None
+    """Keep together: parent (same folder), prefix:REGEX (of the name), exif-time:SECONDS, csv:COLUMN."""
+    min_per_class: int = 1
+    """Pictures of each class that validation and test get at least."""
+    folds: int = 0
+    """Write so many manifests instead, each with another part for validation and the same test pictures."""
+    quarantine: Path | None = None
+    """List of pictures to leave out, as `depthwise audit --quarantine` writes it."""
 
     def __post_init__(self) -> None:
+        if self.folds and not 2 <= self.folds <= 100:
+            raise UserError(f"--folds {self.folds} is out of range: from 2 to 100")
+        _check_range("min_per_class", self.min_per_class, 1, 1_000_000)
         if not (0 <= self.valid < 1 and 0 <= self.test < 1 and self.valid + self.test < 1):
             raise UserError(
                 f"--valid {self.valid:g} and --test {self.test:g} must be fractions (0.15 is 15 %) with a sum below 1"

@@ -6,6 +6,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def shown(name: object) -> str:
+    """Return a file's or a class's name for people: what would move the cursor, colour or reorder text is escaped."""
+    return "".join(c if c.isprintable() or c in _JOINERS else _escape(c) for c in str(name))
+
+
+_JOINERS = "\u200c\u200d"
+"""Of Persian, Indic and emoji spelling: not printable by Unicode's table, and harmless."""
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
 class Quiet:
     """Says nothing and shows no progress: the default of every Python function."""
 

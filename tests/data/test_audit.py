@@ -3,43 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from depthwise.console import Quiet
-from depthwise.data.audit import Skipped, check_share, content_hash, examine, examine_all, parallel
+from depthwise.data.audit import Skipped, check_share, content_hash, parallel
 from depthwise.errors import UserError
 
 
 def test_the_content_hash_is_half_a_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert content_hash(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223"  # FIPS 180-2's example
-
-
-def test_a_good_picture_gives_its_content_hash(tmp_path, save_noise):
-    path = save_noise(tmp_path / "a.png", 0)
-    assert examine(path) == content_hash(path)
-
-
-def test_a_bad_picture_gives_its_reason(tmp_path):
-    path = tmp_path / "a.png"
-    path.touch()
-    assert examine(path) == Skipped(path, "empty", "the file has zero bytes")
-    assert str(examine(path)) == f"{path}: the file has zero bytes"
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_all_are_examined_in_order_and_counted(tmp_path, save_noise, workers):
-    seen = []
-
-    class Console(Quiet):
-        def track(self, items, total, label):
-            seen.append((total, label))
-            yield from items
-
-    paths = [save_noise(tmp_path / f"{number}.png", number) for number in range(20)]
-    paths[7] = tmp_path / "gone.png"
-    found = examine_all(paths, workers, Console())
-    assert found[7] == Skipped(paths[7], "missing", "there is no such file")
-    assert [found[i] for i in range(20) if i != 7] == [content_hash(path) for i, path in enumerate(paths) if i != 7]
-    assert seen == [(20, "Looking at pictures")]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 5])

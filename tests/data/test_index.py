@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from depthwise.data.index import Index, Record, find_pictures, is_picture_name, mark_groups, read_index, write_manifest
+from depthwise.data.index import Index, Record, find_pictures, is_picture_name, read_index, write_manifest
 from depthwise.errors import UserError
 
 HASH = "0123456789abcdef" * 2
@@ -253,8 +253,7 @@ def test_a_name_that_is_not_unicode_survives_a_manifest(tmp_path):
         "",
         "path,class,split\n",
         "a.png,a,train\nb.png,b,train\n",
-        "path;class;split\na.png;a;train\n",
-        "path,class\na.png,a\n",
+        "path;size\na.png;7\n",
         "\0\1\2",
     ],
 )
@@ -268,7 +267,7 @@ def test_broken_csv_is_told_as_such(tmp_path):
     assert f"{path}: cannot be read as CSV" in message(path)
 
 
-@pytest.mark.parametrize("row", [",a,train", "x.png,,train", "x.png,a,", "x.png,a,Train", "x.png,a,val", "x.png"])
+@pytest.mark.parametrize("row", [",a,train", "x.png,,train", "x.png,a,", "x.png,a,Tran", "x.png,a,0", "x.png"])
 def test_a_row_that_lacks_something_is_named_by_its_line(tmp_path, row):
     path = write(tmp_path / "s.csv", f"path,class,split\na.png,a,train\n{row}\n")
     assert f"{path}, line 3: needs a path, a class, and a split of train, valid, test" in message(path)
@@ -302,18 +301,7 @@ def test_a_manifest_is_one_that_any_csv_reader_reads(tmp_path):
         assert next(csv.DictReader(file))["path"] == "a,b.png"
 
 
-# Groups
-
-
-def test_pictures_of_equal_content_share_a_group():
-    hashes = ["1", "2", "1", "3", "", ""]
-    records = [Record(Path(f"{index}.png"), "a", hash=hash_) for index, hash_ in enumerate(hashes)]
-    assert [record.group for record in mark_groups(records)] == ["1", "", "1", "", "", ""]
-
-
-def test_marking_groups_changes_nothing_else():
-    record = Record(Path("a.png"), "a", "train", HASH, "old group")
-    assert mark_groups([record]) == (Record(Path("a.png"), "a", "train", HASH),)
+# Beside splits
 
 
 def test_other_folders_beside_ready_made_splits_are_left_out_and_named(tmp_path, save_noise):
@@ -330,3 +318,53 @@ def test_classes_called_train_and_test_are_classes_when_they_hold_no_folders(tmp
     for number, name in enumerate(("train", "test", "bus")):
         save_noise(tmp_path / name / "1.png", number)
     assert read_index(tmp_path).classes == ("bus", "test", "train")
+
+
+# What people have
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("label", ["class", "Label"])
+def test_a_table_of_paths_and_labels_from_any_spreadsheet_is_read(tmp_path, delimiter, encoding, label):
+    rows = [("Path", label, "note"), ("süß.png", "ä", "x"), ("b.png", "b", "")]
+    text = "\r\n".join(delimiter.join(row) for row in rows)
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    (tmp_path / "list.csv").write_bytes((mark + text).encode(encoding))
+    index = read_index(tmp_path / "list.csv")
+    assert pairs(index) == [("süß.png", "ä", ""), ("b.png", "b", "")]
+    assert not index.is_split
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "VALID"])
+def test_a_table_s_split_goes_by_any_of_its_names(tmp_path, name):
+    path = write(
+        tmp_path / "s.csv", f"path,label,split\na.png,a,train\nb.png,b,train\nc.png,a,{name}\nd.png,b,{name}\n"
+    )
+    assert [record.split for record in read_index(path).records] == ["train", "train", "valid", "valid"]
+
+
+def test_a_table_with_some_splits_missing_is_refused(tmp_path):
+    path = write(tmp_path / "s.csv", "path,label,split\na.png,a,train\nb.png,b,\n")
+    assert "line 3: needs a path, a class, and a split" in message(path)
+
+
+@pytest.mark.parametrize("label", ["=cmd()", "@x", "+1+cmd", "-2+3", "'=x", "-1", "plain", "'quoted'", "a=b"])
+def test_what_a_spreadsheet_would_compute_is_written_as_text_and_read_back(tmp_path, label):
+    records = [Record(tmp_path / f"{label}.png", label, "train"), Record(tmp_path / "b.png", "b", "train")]
+    write_manifest(tmp_path / "s.csv", records)
+    assert read_index(tmp_path / "s.csv").records == tuple(records)
+    cells = (tmp_path / "s.csv").read_text().splitlines()[1].split(",")
+    assert not any(cell.startswith(("=", "@", "+")) or (cell[:1] == "-" and cell != "-1") for cell in cells)
+
+
+def test_the_layout_of_the_article_is_read_as_it_is(tmp_path):
+    names = [
+        f"data/splitData/{split}/{n}/{k}.jpg" for split in ("train", "valid", "test") for n in range(17) for k in "ab"
+    ]
+    index = read_index(make(tmp_path, *names) / "data" / "splitData")
+    assert index.is_split
+    assert len(index.classes) == 17
+    assert {split: len(index.part(split)) for split in ("train", "valid", "test")} == dict.fromkeys(
+        ("train", "valid", "test"), 34
+    )

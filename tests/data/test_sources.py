@@ -312,8 +312,10 @@ def test_a_place_that_cannot_be_made_is_told(tmp_path, folder):
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
-    with pytest.raises(UserError, match="there is no data set called 'mnist'; there are: fashion-mnist"):
-        sources.get("mnist", tmp_path / "out")
+    with pytest.raises(
+        UserError, match="there is no data set called 'mnits'; there are: fashion-mnist, mnist, cifar10"
+    ):
+        sources.get("mnits", tmp_path / "out")
 
 
 def test_fashion_mnist_is_described_whole():

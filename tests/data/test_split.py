@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthwise.config import SplitConfig
-from depthwise.data.split import SPLITS, stratified_split
+from depthwise.data.split import SPLITS, fold_of, stratified_split
 from depthwise.errors import UserError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -147,10 +147,44 @@ def test_copies_do_not_make_enough_pictures():
         split([(content(0), "a")] * 5 + [(content(1), "a")])
 
 
-def test_a_class_of_nothing_but_another_s_pictures_is_too_small():
+def test_a_class_of_nothing_but_another_s_pictures_goes_with_them():
     pictures = [(content(number), "a") for number in range(5)]
-    with pytest.raises(UserError, match=r"'b' \(0\)"):
-        split([*pictures, *[(hash_, "b") for hash_, _ in pictures]])
+    places = split([*pictures, *[(hash_, "b") for hash_, _ in pictures]])
+    assert places[:5] == places[5:]
+    assert set(places) == set(SPLITS)
+
+
+def test_fixed_places_stay_and_count():
+    hashes, classes = singles({"a": 20})
+    fixed = dict.fromkeys(range(3), "test") | dict.fromkeys(range(3, 8), "train")
+    places = stratified_split(hashes, classes, valid=0.2, test=0.2, seed=0, fixed=fixed)
+    assert places[:8] == ["test"] * 3 + ["train"] * 5
+    assert Counter(places) == {"train": 12, "valid": 4, "test": 4}
+
+
+def test_more_fixed_than_the_share_take_no_new_ones():
+    hashes, classes = singles({"a": 20})
+    places = stratified_split(hashes, classes, valid=0.2, test=0.2, seed=0, fixed=dict.fromkeys(range(9), "test"))
+    assert Counter(places) == {"train": 7, "valid": 4, "test": 9}
+
+
+@given(pictures_with_copies(), SEEDS, st.integers(2, 3))
+def test_folds_are_even_and_keep_units_whole(pictures, seed, folds):
+    hashes, classes = zip(*pictures, strict=True)
+    found = fold_of(hashes, classes, folds=folds, seed=seed)
+    home = defaultdict(set)
+    for hash_, fold in zip(hashes, found, strict=True):
+        home[hash_].add(fold)
+    assert all(len(places) == 1 for places in home.values())
+    for name in set(classes):
+        sizes = [sum(f == fold and c == name for f, c in zip(found, classes, strict=True)) for fold in range(folds)]
+        assert max(sizes) - min(sizes) <= 4  # the largest unit
+
+
+def test_fewer_units_than_folds_are_named():
+    hashes, classes = singles({"a": 5, "b": 3})
+    with pytest.raises(UserError, match=r"fewer than 4 different pictures.*'b' \(3\)"):
+        fold_of(hashes, classes, folds=4, seed=0)
 
 
 @pytest.mark.parametrize(("valid", "test", "size"), [(0.1, 0.1, 3), (0.1, 0, 2), (0, 0.1, 2), (0, 0, 1)])

@@ -7,9 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from depthwise.console import Quiet
-from depthwise.data.decode import decode
-from depthwise.errors import UnusablePicture, UserError
+from depthwise.console import shown
+from depthwise.errors import UserError
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -24,28 +23,13 @@ class Skipped(NamedTuple):
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.detail}"
+        return f"{shown(self.path)}: {self.detail}"
 
 
 def content_hash(path: Path) -> str:
     """Return the first 32 hex digits of the SHA-256 of the file's bytes. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
-
-
-def examine(path: Path) -> str | Skipped:
-    """Decode a picture to see that it can be; return its content hash, or why it cannot be used."""
-    try:
-        decode(path, 3)
-        return content_hash(path)
-    except UnusablePicture as error:
-        return Skipped(path, error.reason, error.detail)
-
-
-def examine_all(paths: Sequence[Path], workers: int, console: Quiet) -> list[str | Skipped]:
-    """Return `examine` of each path, in order."""
-    found = parallel(examine, paths, workers)
-    return list(console.track(found, len(paths), "Looking at pictures"))
 
 
 def parallel(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from depthwise.data.jpeg import MAX_BYTES, is_cut
 from depthwise.errors import UnusablePicture
 
 Pixels = NDArray[np.uint8]
@@ -67,15 +68,35 @@ class Header(NamedTuple):
     is_grey: bool
 
 
+class Traits(NamedTuple):
+    """What decode saw to; none of it keeps a picture from being used."""
+
+    format: str  # one of FORMATS
+    is_turned: bool  # EXIF says so
+    is_animated: bool  # or of several pages
+    is_16_bit: bool
+    is_cmyk: bool
+    has_alpha: bool
+
+
 def decode(path: str | os.PathLike[str], channels: Channels = 3) -> Pixels:
     """Return the picture as uint8 (H, W, channels), upright; RGB order, grey by ITU-R 601 luma.
 
     Raises UnusablePicture with one of REASONS.
     """
-    with _Opened(path) as image:
+    return decode_with_traits(path, channels)[0]
+
+
+def decode_with_traits(path: str | os.PathLike[str], channels: Channels = 3) -> tuple[Pixels, Traits]:
+    """Return what `decode` returns, and what it met. Raises UnusablePicture with one of REASONS."""
+    opened = _Opened(path)
+    with opened as image:
         try:
+            traits = _traits(image)
             image.load()
-            return _to_array(_upright(image), channels)
+            if image.format in ("JPEG", "MPO") and is_cut(image, opened.content()):
+                raise _unusable("truncated")
+            return _to_array(_upright(image), channels), traits
         except UnusablePicture:
             raise
         except Exception as error:  # decoders of hostile files raise nearly anything
@@ -129,6 +150,11 @@ class _Opened:
         except Exception as error:
             raise _broken(error) from error
 
+    def content(self) -> bytes:
+        """Return the file's bytes, up to what a JPEG within our limits can have."""
+        self.file.seek(0)
+        return self.file.read(MAX_BYTES)
+
     def __exit__(self, *exc: object) -> None:
         self.file.close()
 
@@ -160,6 +186,29 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def _traits(image: Image.Image) -> Traits:
+    """Return the traits of a picture whose pixels are not loaded yet."""
+    kind = "JPEG" if image.format == "MPO" else image.format or ""
+    try:
+        is_animated = kind != "JPEG" and bool(getattr(image, "is_animated", False))
+        image.seek(0)
+    except Exception:  # a broken second frame does not spoil the first
+        is_animated = True
+    layout = str(getattr(image, "tile", ""))
+    return Traits(
+        format=kind,
+        is_turned=_orientation(image) > 1,
+        is_animated=is_animated,
+        is_16_bit=image.mode.startswith("I") or ";16" in layout,
+        is_cmyk=image.mode == "CMYK",
+        has_alpha=_has_alpha(image),
+    )
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "La", "RGBa", "PA") or "transparency" in image.info
+
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -187,7 +236,7 @@ def _to_array(image: Image.Image, channels: Channels) -> Pixels:
         image = _from_16_bits(values.astype(np.uint32))
     elif image.mode == "F":
         raise _unusable("unsupported", "floating-point pixels")
-    if image.mode in ("RGBA", "LA", "La", "RGBa", "PA") or "transparency" in image.info:
+    if _has_alpha(image):
         image = _on_white(image)
     wanted = "L" if channels == 1 else "RGB"
     if image.mode != wanted:

@@ -4,13 +4,15 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from depthwise import files
+from depthwise.data.archives import is_archive, unpacked
 from depthwise.data.decode import SUFFIXES
 from depthwise.data.split import SPLITS
+from depthwise.data.table import harmless, original, read_table
 from depthwise.errors import UserError
 
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
@@ -59,17 +61,32 @@ class Index:
 
 
 def read_index(source: Path) -> Index:
-    """Read `source`: a splits.csv, a folder with train/ and valid/ or test/, or a folder of class folders.
+    """Read `source`: a CSV, a folder with train/ and valid/ or test/, one of class folders, or an archive of either.
 
     Raises UserError when there is no such place, no picture, one class only, or classes that differ between splits.
     """
+    index = scan(source)
+    _check_usable(index)
+    return index
+
+
+def scan(source: Path) -> Index:
+    """Read `source` as `read_index` does, without asking whether it can be learned from.
+
+    Raises UserError when there is no such place, or a manifest cannot be read.
+    """
     source = Path(os.path.abspath(source))
     if source.is_dir():
-        index = _read_folder(source)
-    elif source.is_file():
-        index = _read_manifest(source)
-    else:
-        raise UserError(f"{source}: no such folder or manifest")
+        return _read_folder(source)
+    if source.is_file() and is_archive(source):
+        return _read_folder(unpacked(source))
+    if source.is_file():
+        return _read_manifest(source)
+    raise UserError(f"{source}: no such folder or manifest")
+
+
+def _check_usable(index: Index) -> None:
+    source = index.source
     if not index.records:
         seen = "".join(f"\n  {note}" for note in index.notes)
         raise UserError(f"{source}: no pictures found; expected one folder per class, with pictures in it{seen}")
@@ -79,7 +96,6 @@ def read_index(source: Path) -> Index:
         )
     _check_names(index)
     _check_same_classes(index)
-    return index
 
 
 def _read_folder(root: Path) -> Index:
@@ -179,28 +195,38 @@ def _check_same_classes(index: Index) -> None:
 
 
 def _read_manifest(path: Path) -> Index:
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        rows = [(reader.line_num, row) for row in reader]
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV: {error}") from error
-    lacking = [name for name in COLUMNS[:3] if rows and name not in rows[0][1]]
-    if lacking or not rows:
-        raise UserError(f"{path}: not a manifest; its first line must name the columns path,class,split (and may more)")
+    rows = read_table(path, "path") or []
+    label = next((name for name in ("class", "label") if rows and name in rows[0][1]), None)
+    if label is None:
+        raise UserError(
+            f"{path}: not a manifest; its first line must name the columns path,class,split (or path,label)"
+        )
     records = []
+    has_split = any(row.get("split") for _, row in rows)
     for number, row in rows:
-        if not row["path"] or not row["class"] or row["split"] not in SPLITS:
+        split = SPLIT_FOLDERS.get(row.get("split", "").lower(), "")
+        if not row["path"] or not row[label] or (has_split and not split):
             raise UserError(f"{path}, line {number}: needs a path, a class, and a split of {', '.join(SPLITS)}")
-        place = Path(os.path.normpath(path.parent / row["path"]))
         content = row.get("hash") or ""
         if content and (len(content) != 32 or set(content) - set("0123456789abcdef")):
             raise UserError(f"{path}, line {number}: hash {content!r} is not 32 hexadecimal digits; leave it empty")
-        records.append(Record(place, row["class"], row["split"], content, row.get("group") or ""))
+        records.append(Record(_place(path, row), original(row[label]), split, content, row.get("group") or ""))
     repeated = [str(place) for place, count in Counter(record.path for record in records).items() if count > 1]
     if repeated:
         raise UserError(f"{path}: names {len(repeated)} files twice, e.g. {repeated[0]}")
     return Index(path, tuple(records))
+
+
+def _place(manifest: Path, row: Mapping[str, str]) -> Path:
+    return Path(os.path.normpath(manifest.parent / row["path"]))
+
+
+def read_column(manifest: Path, name: str) -> dict[Path, str]:
+    """Return one column of a CSV by the pictures' paths. Raises UserError when there is none of that name."""
+    rows = (read_table(manifest, "path") or []) if manifest.is_file() else []
+    if not rows or name.lower() not in rows[0][1]:
+        raise UserError(f"{manifest} has no column {name!r}; csv:COLUMN needs a CSV with path and that column as DATA")
+    return {_place(manifest, row): row[name.lower()] for _, row in rows}
 
 
 def write_manifest(path: Path, records: Iterable[Record]) -> None:
@@ -209,8 +235,10 @@ def write_manifest(path: Path, records: Iterable[Record]) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for record in records:
-        place = _relative(record.path, path.parent)
-        writer.writerow((place, record.label, record.split, record.hash, record.group))
+        place = relative(record.path, path.parent)
+        if harmless(place) != place:
+            place = f"./{place}"
+        writer.writerow((place, harmless(record.label), record.split, record.hash, record.group))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -218,14 +246,9 @@ def write_manifest(path: Path, records: Iterable[Record]) -> None:
     files.write_whole(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def _relative(path: Path, folder: Path) -> str:
+def relative(path: Path, folder: Path) -> str:
+    """Return the path as a manifest in `folder` names it: relative where it can be, with forward slashes."""
     try:
         return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
     except ValueError:  # another drive
         return path.as_posix()
-
-
-def mark_groups(records: Sequence[Record]) -> tuple[Record, ...]:
-    """Return the records with those of equal content in one group, named by their hash."""
-    copies = Counter(record.hash for record in records)
-    return tuple(replace(record, group=record.hash if copies[record.hash] > 1 else "") for record in records)

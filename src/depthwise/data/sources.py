@@ -7,42 +7,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources import as_file
 from importlib.resources import files as resources
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from depthwise import files
 from depthwise.console import Quiet
-from depthwise.data.audit import parallel
-from depthwise.data.idx import read_idx
+from depthwise.data.ledger import cache_folder
+from depthwise.data.source_kinds import CifarSource, ElpvSource, FlowersSource, IdxSource, Source
 from depthwise.errors import UserError
 
 CHUNK = 2**18
-
-
-@dataclass(frozen=True)
-class IdxSource:
-    """A data set of four gzipped IDX files."""
-
-    name: str
-    title: str
-    licence: str
-    classes: tuple[str, ...]
-    """Class names in the order of the labels."""
-    address: str
-    """Where the files lie."""
-    md5: dict[str, str]
-    """File name -> MD5, as the authors give them."""
-    counts: dict[str, tuple[str, int]]
-    """Split -> (prefix of its two files, number of pictures)."""
-    debian_package: str
-    debian_folder: Path
 
 
 FASHION_MNIST = IdxSource(
@@ -61,7 +37,57 @@ FASHION_MNIST = IdxSource(
     debian_package="dataset-fashion-mnist",
     debian_folder=Path("/usr/share/datasets/fashion-mnist"),
 )
-SOURCES = {source.name: source for source in (FASHION_MNIST,)}
+MNIST = IdxSource(
+    name="mnist",
+    title="MNIST: 60,000 + 10,000 grey pictures of handwritten digits, 28 x 28 px, 10 classes (LeCun et al. 1998)",
+    licence="CC-BY-SA-3.0",
+    classes=tuple("0123456789"),
+    address="https://ossci-datasets.s3.amazonaws.com/mnist/",
+    md5={  # as torchvision/datasets/mnist.py has them
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
+    counts={"train": ("train", 60_000), "test": ("t10k", 10_000)},
+)
+CIFAR10 = CifarSource(
+    name="cifar10",
+    title="CIFAR-10: 50,000 + 10,000 colour pictures, 32 x 32 px, 10 classes (Krizhevsky 2009)",
+    licence="none stated; the authors ask to be cited",
+    address="https://www.cs.toronto.edu/~kriz/",
+    md5={"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},  # from the authors' page, kriz/cifar.html
+    parts={"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)},
+    names="batches.meta.txt",
+    num_label_bytes=1,
+)
+CIFAR100 = CifarSource(
+    name="cifar100",
+    title="CIFAR-100: 50,000 + 10,000 colour pictures, 32 x 32 px, 100 classes (Krizhevsky 2009)",
+    licence="none stated; the authors ask to be cited",
+    address="https://www.cs.toronto.edu/~kriz/",
+    md5={"cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8"},  # from the authors' page, kriz/cifar.html
+    parts={"train": ("train.bin",), "test": ("test.bin",)},
+    names="fine_label_names.txt",
+    num_label_bytes=2,
+)
+FLOWERS17 = FlowersSource(
+    name="flowers17",
+    title="Flowers-17: 1,360 photos of 17 kinds of flowers, 80 each (Nilsback & Zisserman 2006)",
+    licence="none stated; for research",
+    classes=tuple(
+        "daffodil,snowdrop,lily_of_the_valley,bluebell,crocus,iris,tigerlily,tulip,fritillary,sunflower,daisy,colts_foot,"
+        "dandelion,cowslip,buttercup,windflower,pansy".split(",")
+    ),
+    address="https://www.robots.ox.ac.uk/~vgg/data/flowers/17/",
+    md5={"17flowers.tgz": ""},  # the authors give none: recorded at the first download
+)
+ELPV = ElpvSource(
+    name="elpv",
+    title="ELPV: 2,624 grey photos of solar cells, 300 x 300 px, 4 degrees of defects (Deitsch et al. 2019)",
+    licence="CC-BY-NC-SA-4.0",
+)
+SOURCES: dict[str, Source] = {s.name: s for s in (FASHION_MNIST, MNIST, CIFAR10, CIFAR100, FLOWERS17, ELPV)}
 
 
 @contextmanager
@@ -72,10 +98,10 @@ def sample_photos() -> Iterator[Path]:
 
 
 def get(name: str, out: Path, folder: Path | None = None, console: Quiet | None = None) -> int:
-    """Make `out` with train/ and test/, class folders of PNGs in each; return the number of pictures.
+    """Make `out` with class folders (in train/ and test/ where the data set has them); return the number of pictures.
 
-    The IDX files come from `folder`, else from where Debian's package puts them, else from their public address (MD5
-    checked). Raises UserError when `out` exists, a file is missing or broken, or there is no network.
+    The data set's files come from `folder`, else from where a package puts them, else from their public address,
+    checked. Raises UserError when `out` exists, a file is missing or broken, or there is no network.
     """
     console = console or Quiet()
     if name not in SOURCES:
@@ -83,8 +109,7 @@ def get(name: str, out: Path, folder: Path | None = None, console: Quiet | None 
     source, out = SOURCES[name], Path(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not empty; choose another folder")
-    if folder is None and source.debian_folder.is_dir():
-        folder = source.debian_folder
+    folder = folder or source.installed()
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -93,7 +118,7 @@ def get(name: str, out: Path, folder: Path | None = None, console: Quiet | None 
             folder = partial / "download"
             download(source, folder, console)
         console.say(f"Reading {folder}")
-        total = _write_folders(source, folder, partial, console)
+        total = source.write(folder, partial, console)
         shutil.rmtree(partial / "download", ignore_errors=True)
         if out.exists():
             out.rmdir()
@@ -105,7 +130,7 @@ def get(name: str, out: Path, folder: Path | None = None, console: Quiet | None 
     return total
 
 
-def download(source: IdxSource, folder: Path, console: Quiet) -> None:
+def download(source: Source, folder: Path, console: Quiet) -> None:
     """Fetch the source's files into `folder`, each checked against its MD5. Raises UserError."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, md5 in source.md5.items():
@@ -117,35 +142,29 @@ def download(source: IdxSource, folder: Path, console: Quiet) -> None:
                 for chunk in console.track(chunks, -(-length // CHUNK), f"Fetching {name}"):
                     digest.update(chunk)
                     file.write(chunk)
+                if length and file.tell() != length:
+                    raise http.client.IncompleteRead(b"", length - file.tell())
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()  # it is the reply, too
             raise UserError(
-                f"cannot fetch {source.address}{name}: {getattr(error, 'reason', error)}\n"
-                f"On Debian or Ubuntu: sudo apt install {source.debian_package}. Or fetch these files elsewhere and "
-                f"name their folder with --from: {', '.join(source.md5)}"
+                f"cannot fetch {source.address}{name}: {getattr(error, 'reason', error)}\n{_other_ways(source)}"
             ) from error
-        if digest.hexdigest() != md5:
-            raise UserError(f"{source.address}{name}: what came has MD5 {digest.hexdigest()}, not {md5}; try again")
+        wanted = md5 or _first_seen(source, name, digest.hexdigest())
+        if digest.hexdigest() != wanted:
+            raise UserError(f"{source.address}{name}: what came has MD5 {digest.hexdigest()}, not {wanted}; try again")
 
 
-def _write_folders(source: IdxSource, folder: Path, target: Path, console: Quiet) -> int:
-    total = 0
-    for split, (prefix, count) in source.counts.items():
-        images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
-        labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz")
-        if images.shape != (count, 28, 28) or labels.shape != (count,) or labels.max() >= len(source.classes):
-            raise UserError(f"{folder}: the {prefix} files are not those of {source.name}")
-        for name in source.classes:
-            (target / split / name).mkdir(parents=True)
-        written = _write(source, images, labels, target / split)
-        total += sum(1 for _ in console.track(written, count, f"Writing {split}"))
-    return total
+def _other_ways(source: Source) -> str:
+    package = getattr(source, "debian_package", "")
+    debian = f"On Debian or Ubuntu: sudo apt install {package}. Or fetch" if package else "Fetch"
+    return f"{debian} these files elsewhere and name their folder with --from: {', '.join(source.md5)}"
 
 
-def _write(source: IdxSource, images: NDArray[np.uint8], labels: NDArray[np.uint8], target: Path) -> Iterator[None]:
-    def write(number: int) -> None:
-        path = target / source.classes[labels[number]] / f"{number:05d}.png"
-        Image.fromarray(images[number]).save(path)
-
-    yield from parallel(write, range(len(images)), workers=2)
+def _first_seen(source: Source, name: str, md5: str) -> str:
+    """Return the MD5 that the first download on this machine had; kept in the cache, as the authors publish none."""
+    path = cache_folder() / "checksums" / source.name / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_whole(path, md5.encode())
+    return path.read_text().strip()

@@ -1,59 +1,122 @@
 """Who goes to train, valid and test: pure functions that touch no file."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 from depthwise.data.order import mix, sample_id
 from depthwise.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 SALT = 7
+Units = dict[str, dict[str, list[int]]]
+"""Class -> unit -> the places of its pictures."""
 
 
 def stratified_split(
-    hashes: Sequence[str], classes: Sequence[str], *, valid: float, test: float, seed: int
+    units: Sequence[str],
+    classes: Sequence[str],
+    *,
+    valid: float,
+    test: float,
+    seed: int,
+    fixed: Mapping[int, str] | None = None,
+    minimum: int = 1,
 ) -> list[str]:
     """Return 'train', 'valid' or 'test' for each picture, by class, so that each split has each class's share.
 
-    `hashes` are of the files' contents: files with equal ones are one picture and stay on one side. The order within a
-    class is a hash of (seed, content), so a picture's place depends neither on a file's name nor on what else is there.
-    Raises UserError naming the classes that have too few pictures.
+    `units` are hashes; pictures with equal ones stay on one side. The order within a class is a hash of (seed, unit),
+    so a picture's place depends neither on a file's name nor on what else is there. `fixed` places stay and count
+    towards the shares; `minimum` pictures of each class go to valid and test at least. Raises UserError naming the
+    classes that have too few.
     """
-    units: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in sorted(set(classes))}
-    home: dict[str, str] = {}  # a picture that stands in several classes is placed once, with the first of them
-    for index, (content, name) in enumerate(zip(hashes, classes, strict=True)):
-        units[home.setdefault(content, name)][content].append(index)
-    _check_sizes(units, num_needed=1 + (valid > 0) + (test > 0))
-    result = ["train"] * len(hashes)
-    for members in units.values():
-        order = sorted(members, key=lambda content: int(mix(sample_id(content), seed, SALT)[0]))
-        for content, split in zip(order, _fill([len(members[c]) for c in order], valid, test), strict=True):
-            for index in members[content]:
+    fixed = fixed or {}
+    free = by_class(units, classes, [index for index in range(len(units)) if index not in fixed])
+    settled = Counter((classes[index], split) for index, split in fixed.items())
+    shares = {split: part for split, part in (("test", test), ("valid", valid)) if part}
+    result = [fixed.get(index, "train") for index in range(len(units))]
+    for name, members in free.items():
+        total = sum(map(len, members.values())) + sum(settled[name, split] for split in SPLITS)
+        goals = {s: max(minimum, round(part * total)) - settled[name, s] for s, part in shares.items()}
+        order = in_order(members, seed)
+        dealt = _fill(
+            [len(members[unit]) for unit in order],
+            {split: goal for split, goal in goals.items() if goal > 0},
+            needs_train=not settled[name, "train"],
+        )
+        for unit, split in zip(order, dealt, strict=True):
+            for index in members[unit]:
                 result[index] = split
+    _check_sizes(units, classes, result, {"train": 1} | dict.fromkeys(shares, minimum))
     return result
 
 
-def _fill(sizes: list[int], valid: float, test: float) -> list[str]:
-    """Place units in order: test until it has its share, then valid, the rest to train; each gets at least one."""
-    total = sum(sizes)
-    goals = [(name, max(1, round(part * total))) for name, part in (("test", test), ("valid", valid)) if part]
+def fold_of(units: Sequence[str], classes: Sequence[str], *, folds: int, seed: int) -> list[int]:
+    """Return 0 to `folds` - 1 for each picture: each class spread evenly, pictures of one unit in one fold.
+
+    Raises UserError naming the classes that have fewer units than folds.
+    """
+    result = [0] * len(units)
+    grouped = by_class(units, classes, range(len(units)))
+    if few := {name: len(members) for name, members in grouped.items() if len(members) < folds}:
+        raise _too_few(few, folds)
+    for members in grouped.values():
+        sizes = [0] * folds
+        for unit in sorted(in_order(members, seed), key=lambda unit: -len(members[unit])):  # large ones first
+            fold = sizes.index(min(sizes))
+            sizes[fold] += len(members[unit])
+            for index in members[unit]:
+                result[index] = fold
+    return result
+
+
+def by_class(units: Sequence[str], classes: Sequence[str], indices: Sequence[int] | range) -> Units:
+    """Return the units by class; one that has pictures of several classes goes by the smallest of these."""
+    sizes = Counter(classes)
+    home: dict[str, str] = {}
+    for index in indices:
+        unit, name = units[index], classes[index]
+        home[unit] = min(home.get(unit, name), name, key=lambda n: (sizes[n], n))
+    grouped: Units = defaultdict(lambda: defaultdict(list))
+    for index in indices:
+        grouped[home[units[index]]][units[index]].append(index)
+    return grouped
+
+
+def in_order(members: Mapping[str, list[int]], seed: int) -> list[str]:
+    """Return the units in the order in which they are dealt out."""
+    return sorted(members, key=lambda unit: int(mix(sample_id(unit), seed, SALT)[0]))
+
+
+def _fill(sizes: list[int], goals: Mapping[str, int], *, needs_train: bool) -> list[str]:
+    """Place units in order: test until it has its goal, then valid, the rest to train; each gets at least one."""
+    waiting = list(goals.items())
     placed: list[str] = []
     have = 0
     for index, size in enumerate(sizes):
         num_left = len(sizes) - index
-        if goals and have and (have >= goals[0][1] or num_left <= len(goals)):
-            goals.pop(0)
+        if waiting and have and (have >= waiting[0][1] or num_left < len(waiting) + needs_train):
+            waiting.pop(0)
             have = 0
-        placed.append(goals[0][0] if goals else "train")
+        placed.append(waiting[0][0] if waiting else "train")
         have += size
     return placed
 
 
-def _check_sizes(units: dict[str, dict[str, list[int]]], *, num_needed: int) -> None:
-    few = [f"{name!r} ({len(members)})" for name, members in units.items() if len(members) < num_needed]
-    if few:
-        raise UserError(
-            f"these classes have fewer than {num_needed} different pictures, too few for each split to get one: "
-            f"{', '.join(few)} (a picture that stands in several classes counts for the first)\n"
-            "Add pictures, remove the class, or leave out a split with --valid 0 or --test 0."
-        )
+def _check_sizes(
+    units: Sequence[str], classes: Sequence[str], splits: Sequence[str], needed: Mapping[str, int]
+) -> None:
+    """Raise UserError naming the classes that have fewer pictures than `needed` in a split."""
+    counts = Counter(zip(classes, splits, strict=True))
+    names = sorted({name for name in classes if any(counts[name, split] < least for split, least in needed.items())})
+    if names:
+        own = Counter(name for _, name in set(zip(units, classes, strict=True)))
+        raise _too_few({name: own[name] for name in names}, sum(needed.values()))
+
+
+def _too_few(few: Mapping[str, int], num_needed: int) -> UserError:
+    return UserError(
+        f"these classes have fewer than {num_needed} different pictures, too few for each split to get its own: "
+        f"{', '.join(f'{name!r} ({number})' for name, number in few.items())} (copies, look-alikes and groups "
+        "count as one picture)\n"
+        "Add pictures, remove the class, or leave out a split with --valid 0 or --test 0."
+    )

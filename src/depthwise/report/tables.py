@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthwise.console import shown
 from depthwise.metrics import recall_precision
 
 if TYPE_CHECKING:  # some of these import torch, which `split` does without
@@ -31,7 +32,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) 
 
 def split_table(result: SplitResult) -> str:
     """Return counts per class and split."""
-    rows = [(name, *(str(counts[s]) for s in ("train", "valid", "test"))) for name, counts in result.counts.items()]
+    rows = [
+        (shown(name), *(str(counts[s]) for s in ("train", "valid", "test"))) for name, counts in result.counts.items()
+    ]
     sums = [str(sum(counts[s] for counts in result.counts.values())) for s in ("train", "valid", "test")]
     return table(("class", "train", "valid", "test"), [*rows, ("all", *sums)])
 
@@ -41,7 +44,12 @@ def evaluation_table(evaluation: Evaluation) -> str:
     scores, confusion = evaluation.scores, evaluation.scores.confusion
     recall, precision = recall_precision(confusion)
     rows = [
-        (name, str(confusion[i].sum()), f"{recall[i]:.1%}", "-" if np.isnan(precision[i]) else f"{precision[i]:.1%}")
+        (
+            shown(name),
+            str(confusion[i].sum()),
+            f"{recall[i]:.1%}",
+            "-" if np.isnan(precision[i]) else f"{precision[i]:.1%}",
+        )
         for i, name in enumerate(evaluation.classes)
     ]
     lines = [

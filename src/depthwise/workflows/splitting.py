@@ -1,16 +1,23 @@
-"""`depthwise split`: look at every picture, deal them out, write the manifest."""
+"""`depthwise split`: look at every picture, keep together what belongs together, deal out, write the manifest."""
 
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depthwise.config import SplitConfig, default_workers
 from depthwise.console import Quiet
-from depthwise.data.audit import Skipped, check_share, examine_all
-from depthwise.data.index import Index, Record, mark_groups, read_index, write_manifest
-from depthwise.data.split import SPLITS, stratified_split
+from depthwise.data.audit import Skipped, check_share
+from depthwise.data.examine import examine_all
+from depthwise.data.fingerprint import Fingerprint
+from depthwise.data.grouping import rule_groups
+from depthwise.data.groups import group_up, grow
+from depthwise.data.index import Index, Record, read_index, write_manifest
+from depthwise.data.ledger import Ledger
+from depthwise.data.quarantine import leave_out
+from depthwise.data.split import SPLITS, fold_of, stratified_split
+from depthwise.data.twins import Search, equal_pixels, find_twins
 from depthwise.errors import UserError
 
 
@@ -25,7 +32,7 @@ class SplitResult:
     notes: tuple[str, ...] = ()
     """What else people should know."""
     path: Path | None = None
-    """The manifest, where one was written."""
+    """The manifest, where one was written; of several folds the first."""
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -34,52 +41,156 @@ class SplitResult:
         return {name: {split: found[name, split] for split in SPLITS} for name in sorted({n for n, _ in found})}
 
 
+@dataclass(frozen=True)
+class Looked:
+    """Usable pictures, what they are like, and which are of the same shot."""
+
+    records: list[Record]
+    prints: list[Fingerprint]
+    search: Search
+    skipped: list[Skipped]
+
+
 def split(
     photos: str | Path,
     out: str | Path = "splits.csv",
     config: SplitConfig | None = None,
     *,
+    previous: str | Path | None = None,
     overwrite: bool = False,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> SplitResult:
-    """Deal the pictures of a folder out to train, valid and test, and write the manifest `out`.
+    """Deal the pictures of a folder, archive or CSV out to train, valid and test, and write the manifest `out`.
 
-    By class and seeded; files of equal content stay on one side. Pictures that cannot be used are left out and
-    returned. Raises UserError when there is nothing to split, a class is too small, `out` exists and `overwrite` is
-    false, or more than a tenth of the pictures cannot be used.
+    By class and seeded; copies, near duplicates and groups stay on one side. A picture that the manifest `previous`
+    names (default: `out`, where it exists and `overwrite` is false) keeps its split. Pictures that cannot be used are
+    left out and returned. Raises UserError when there is nothing to split, a class is too small, or more than a tenth
+    of the pictures cannot be used.
     """
     config, out, console = config or SplitConfig(), Path(out), console or Quiet()
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    if previous is None and out.exists() and not overwrite:
+        previous = out
+    if previous is not None and config.folds:
+        raise UserError(f"--folds deals anew, so it does not go with {previous}; choose another --out, or --overwrite")
     index = read_index(Path(photos))
     if index.is_split:
         raise UserError(f"{photos} is split already; give it to `depthwise train` as it is")
-    result = deal(index, config, workers=workers, console=console)
+    old = _read_previous(Path(previous), out) if previous is not None else ()
+    result = deal(index, config, workers=workers, console=console, previous=old)
+    if config.folds:
+        paths = _write_folds(out, result.records, config)
+        return replace(result, path=paths[0], notes=(*result.notes, f"{len(paths)} folds: {paths[0]} to {paths[-1]}"))
     write_manifest(out, result.records)
     return replace(result, path=out)
 
 
-def deal(index: Index, config: SplitConfig, *, workers: int | None, console: Quiet) -> SplitResult:
+def _read_previous(previous: Path, out: Path) -> tuple[Record, ...]:
+    try:
+        return read_index(previous).records
+    except UserError as error:
+        hint = f"\n{out} exists; choose another --out, or replace it with --overwrite" if previous == out else ""
+        raise UserError(f"{error}{hint}") from None
+
+
+def deal(
+    index: Index,
+    config: SplitConfig,
+    *,
+    workers: int | None,
+    console: Quiet,
+    previous: Sequence[Record] = (),
+    ledger: Ledger | None = None,
+) -> SplitResult:
     """Look at every picture of an index without splits and give each usable one its split; write nothing."""
     for note in index.notes:
         console.warn(note)
-    usable, skipped = look_at(index.records, default_workers() if workers is None else workers, console)
-    check_same_classes(index.classes, usable, str(index.source))
+    kept, num_quarantined = leave_out(index.records, config.quarantine)
+    looked = look_at(kept, default_workers() if workers is None else workers, console, ledger)
+    check_same_classes(index.classes, looked.records, str(index.source))
+    ruled = rule_groups(config.group_by, [r.path for r in looked.records], index.source) if config.group_by else []
+    records, torn, notes = place(looked, ruled, config, previous)
+    if num_quarantined:
+        notes.append(f"{num_quarantined} pictures left out, as {config.quarantine} says")
+    if ruled:
+        notes.append(f"{len(ruled)} groups by {config.group_by}, {sum(map(len, ruled))} pictures in them")
+    return SplitResult(tuple(records), (*looked.skipped, *torn), (*index.notes, *notes))
+
+
+def look_at(records: Sequence[Record], workers: int, console: Quiet, ledger: Ledger | None = None) -> Looked:
+    """Look at every picture, and for those of the same shot. Raises UserError when over a tenth cannot be used."""
+    with ledger or Ledger() as book:
+        found = examine_all([record.path for record in records], workers, console, book)
+        skipped = [look for look in found if isinstance(look, Skipped)]
+        check_share(skipped, len(records))
+        pairs = [(r, look) for r, look in zip(records, found, strict=True) if not isinstance(look, Skipped)]
+        usable = [replace(record, hash=look.content) for record, look in pairs]
+        prints = [look for _, look in pairs]
+        search = find_twins([record.path for record in usable], prints, book, workers, console)
+    return Looked(usable, prints, search, skipped)
+
+
+def place(
+    looked: Looked, ruled: list[list[int]], config: SplitConfig, previous: Sequence[Record] = ()
+) -> tuple[list[Record], list[Skipped], list[str]]:
+    """Return the records with their splits and groups, those that belong to two splits at once, and notes."""
+    records = looked.records
+    pairs = [(twins.first, twins.second) for twins in looked.search.pairs]
+    equal = [pair for pair in pairs if looked.prints[pair[0]].pixels == looked.prints[pair[1]].pixels]
+    grouping = group_up(len(records), equal, pairs, ruled)
+    links = [pair for pair in pairs if grouping.labels[pair[0]] == grouping.labels[pair[1]]]
+    fixed = _fixed(records, previous)
+    growth = grow(len(records), links, [*ruled, *equal_pixels(looked.prints)], fixed)
+    sizes = Counter(grouping.labels)
+    units = _unit_names(records, grouping.labels)
+    kept = [index for index in range(len(records)) if index not in growth.torn]
     splits = stratified_split(
-        [r.hash for r in usable], [r.label for r in usable], valid=config.valid, test=config.test, seed=config.seed
+        [units[index] for index in kept],
+        [records[index].label for index in kept],
+        valid=config.valid,
+        test=config.test,
+        seed=config.seed,
+        fixed={
+            new: {**fixed, **growth.places}[old] for new, old in enumerate(kept) if old in fixed or old in growth.places
+        },
+        minimum=config.min_per_class,
     )
-    records = mark_groups([replace(record, split=split) for record, split in zip(usable, splits, strict=True)])
-    return SplitResult(records, tuple(skipped), _notes(index, records))
+    dealt = [
+        replace(records[index], split=side, group=units[index] if sizes[grouping.labels[index]] > 1 else "")
+        for index, side in zip(kept, splits, strict=True)
+    ]
+    torn = [
+        Skipped(records[index].path, "torn", f"resembles pictures in {' and in '.join(sides)}")
+        for index, sides in sorted(growth.torn.items())
+    ]
+    notes = _notes(looked, grouping.too_large, equal, len(pairs) - len(equal))
+    if previous:
+        notes.append(f"{len(fixed)} pictures stay where they were, {len(kept) - len(fixed)} are new")
+    return dealt, torn, notes
 
 
-def look_at(records: Sequence[Record], workers: int, console: Quiet) -> tuple[list[Record], list[Skipped]]:
-    """Return the records that decode, with content hashes, and the others. Raises UserError above a tenth of those."""
-    found = examine_all([record.path for record in records], workers, console)
-    usable = [replace(r, hash=f) for r, f in zip(records, found, strict=True) if not isinstance(f, Skipped)]
-    skipped = [f for f in found if isinstance(f, Skipped)]
-    check_share(skipped, len(records))
-    return usable, skipped
+def _fixed(records: Sequence[Record], previous: Sequence[Record]) -> dict[int, str]:
+    """Return the split of each picture that an old manifest names: by path, else (it was moved) by content."""
+    by_path = {record.path: record.split for record in previous}
+    by_hash: dict[str, set[str]] = defaultdict(set)
+    here = {record.path for record in records}
+    for record in previous:
+        if record.hash and record.path not in here:
+            by_hash[record.hash].add(record.split)
+    fixed = {}
+    for index, record in enumerate(records):
+        known = {by_path[record.path]} if record.path in by_path else by_hash.get(record.hash, set())
+        if len(known) == 1:
+            fixed[index] = min(known)
+    return fixed
+
+
+def _unit_names(records: Sequence[Record], labels: Sequence[int]) -> list[str]:
+    """Return for each picture the smallest content hash of its group."""
+    names: dict[int, str] = {}
+    for record, label in zip(records, labels, strict=True):
+        names[label] = min(names.get(label, record.hash), record.hash)
+    return [names[label] for label in labels]
 
 
 def check_same_classes(classes: Sequence[str], usable: Sequence[Record], source: str) -> None:
@@ -89,16 +200,47 @@ def check_same_classes(classes: Sequence[str], usable: Sequence[Record], source:
         raise UserError(f"{source}: no picture can be used in the class {', '.join(map(repr, lost))}")
 
 
-def _notes(index: Index, records: Sequence[Record]) -> tuple[str, ...]:
-    notes = list(index.notes)
-    copies = len(records) - len({record.hash for record in records})
-    if copies:
-        notes.append(f"{copies} pictures are exact copies of others; copies are kept in one split")
+def _notes(
+    looked: Looked, too_large: Sequence[Sequence[int]], equal: Sequence[tuple[int, int]], num_near: int
+) -> list[str]:
+    notes = []
+    if equal:
+        notes.append(f"{len(equal)} pictures are exact copies of others; copies are kept in one split")
+    if num_near:
+        notes.append(f"{num_near} pairs of near duplicates; they are kept in one split")
+    for chain in too_large:
+        notes.append(
+            f"{len(chain)} pictures look alike in one chain, e.g. {looked.records[chain[0]].path}: too many to be one "
+            "shot, so they are dealt out one by one; if they belong together, say so with --group-by"
+        )
     labels: dict[str, set[str]] = {}
-    for record in records:
-        labels.setdefault(record.hash, set()).add(record.label)
-    conflicts = [r for r in records if len(labels[r.hash]) > 1]
+    for record, print_ in zip(looked.records, looked.prints, strict=True):
+        labels.setdefault(print_.pixels, set()).add(record.label)
+    conflicts = [(r, p) for r, p in zip(looked.records, looked.prints, strict=True) if len(labels[p.pixels]) > 1]
     if conflicts:
-        example = ", ".join(os.fspath(r.path) for r in conflicts if r.hash == conflicts[0].hash)
+        example = ", ".join(os.fspath(r.path) for r, p in conflicts if p.pixels == conflicts[0][1].pixels)
         notes.append(f"{len(conflicts)} pictures stand in several classes, e.g. {example}; decide which is right")
-    return tuple(notes)
+    return notes
+
+
+def _write_folds(out: Path, records: Sequence[Record], config: SplitConfig) -> list[Path]:
+    """Write a manifest per fold beside `out`: its part is for validation, the others for training; test stays."""
+    dealt = [record for record in records if record.split != "test"]
+    units = [record.group or record.hash for record in dealt]
+    folds: Mapping[Path, int] = dict(
+        zip(
+            [record.path for record in dealt],
+            fold_of(units, [record.label for record in dealt], folds=config.folds, seed=config.seed),
+            strict=True,
+        )
+    )
+    paths = [out.with_name(f"{out.stem}-fold{number + 1}{out.suffix}") for number in range(config.folds)]
+    for number, path in enumerate(paths):
+        sides = [
+            record
+            if record.split == "test"
+            else replace(record, split="valid" if folds[record.path] == number else "train")
+            for record in records
+        ]
+        write_manifest(path, sides)
+    return paths

@@ -16,10 +16,10 @@ from depthwise.data.cache import Dataset, load
 from depthwise.data.geometry import Geometry
 from depthwise.data.index import Index, Record
 from depthwise.data.probe import probe
-from depthwise.data.split import stratified_split
+from depthwise.data.quarantine import leave_out
 from depthwise.errors import UserError
 from depthwise.models.registry import ModelSpec
-from depthwise.workflows.splitting import check_same_classes, deal, look_at
+from depthwise.workflows.splitting import check_same_classes, deal, look_at, place
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,15 @@ def split_index(
     split = split or SplitConfig(seed=config.seed)
     if split.valid <= 0:
         raise UserError(f"--valid {split.valid:g}: training needs validation pictures, to choose the best epoch by")
+    if index.is_split:
+        if index.source.is_file() and split != SplitConfig(seed=split.seed, quarantine=split.quarantine):
+            raise UserError(
+                f"{index.source} says itself who is in which split; leave --valid, --test and --group-by out"
+            )
+        kept, num_left_out = leave_out(index.records, split.quarantine)
+        if num_left_out:
+            console.say(f"{num_left_out} pictures left out, as {split.quarantine} says.")
+        index = replace(index, records=tuple(kept))
     if not index.is_split:
         console.say(
             f"No split in {index.source}: dealing out {split.valid:.0%} for validation, {split.test:.0%} for the test."
@@ -91,13 +100,12 @@ def split_index(
     if index.part("valid"):
         return index, []
     console.say(f"No validation pictures in {index.source}: taking {split.valid:.0%} of each class from train.")
-    usable, skipped = look_at(index.part("train"), workers, console)
-    check_same_classes(index.classes, usable, f"{index.source} (train)")
-    sides = stratified_split(
-        [r.hash for r in usable], [r.label for r in usable], valid=split.valid, test=0.0, seed=split.seed
-    )
-    dealt_records = tuple(replace(record, split=side) for record, side in zip(usable, sides, strict=True))
-    return replace(index, records=dealt_records + index.part("test")), skipped
+    looked = look_at(index.part("train"), workers, console)
+    check_same_classes(index.classes, looked.records, f"{index.source} (train)")
+    records, _, notes = place(looked, [], replace(split, test=0.0))
+    for note in notes:
+        console.warn(note)
+    return replace(index, records=(*records, *index.part("test"))), looked.skipped
 
 
 def choose_geometry(

@@ -1,0 +1,47 @@
+"""One look at every file before anything is built on it."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from depthwise.console import Quiet
+from depthwise.data.audit import Skipped, content_hash, parallel
+from depthwise.data.fingerprint import Fingerprint, fingerprint
+from depthwise.data.ledger import Found, Ledger
+from depthwise.errors import UnusablePicture
+
+SAVE_EVERY = 1000
+
+
+def examine(path: Path, ledger: Ledger) -> Fingerprint | Skipped:
+    """Decode and measure a picture, or say why it cannot be used; what `ledger` knows is not computed again."""
+    try:
+        status = os.stat(path)
+        is_file = stat.S_ISREG(status.st_mode)  # reading from a pipe could block for ever
+        content = (ledger.content_of(path, status) or content_hash(path)) if is_file else ""
+    except (OSError, ValueError):
+        content = ""
+    found = (ledger.found(content) if content else None) or _look(path, content)
+    if content:
+        ledger.tell(path, status, content, found)
+    return Skipped(path, *found) if isinstance(found, tuple) else found
+
+
+def _look(path: Path, content: str) -> Found:
+    try:
+        return fingerprint(path, content)
+    except UnusablePicture as error:
+        return error.reason, error.detail
+
+
+def examine_all(paths: Sequence[Path], workers: int, console: Quiet, ledger: Ledger) -> list[Fingerprint | Skipped]:
+    """Return `examine` of each path, in order."""
+    results = []
+    looks = parallel(lambda path: examine(path, ledger), paths, workers)
+    for number, look in enumerate(console.track(looks, len(paths), "Looking at pictures"), start=1):
+        results.append(look)
+        if number % SAVE_EVERY == 0:
+            ledger.save()
+    ledger.save()
+    return results

@@ -1,0 +1,118 @@
+"""Pictures of the same shot: equal pixels, or proposed by perceptual hash and confirmed pixel by pixel."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from depthwise.console import Quiet
+from depthwise.data.audit import parallel
+from depthwise.data.decode import decode
+from depthwise.data.fingerprint import Fingerprint
+from depthwise.data.hamming import Pairs, near_pairs
+from depthwise.data.ledger import Ledger
+from depthwise.data.likeness import ALIKE, likeness, small_grey
+from depthwise.errors import UnusablePicture
+
+RADII = (2, 4, 6, 8, 10)
+MAX_PROPOSED = 2
+"""Pairs per picture, in the mean: where more look alike, hashes tell little, and only nearer ones are proposed."""
+FREE = 1000
+FLAT = 4.0
+"""Contrast in grey levels below which a picture has no look: its hash is noise."""
+
+
+class Twins(NamedTuple):
+    """Two pictures, by their places in a list, that show the same shot."""
+
+    first: int
+    second: int
+    likeness: float  # 1.0: equal pixels; else from likeness.ALIKE on
+
+
+class Search(NamedTuple):
+    """What was found, and how far it was searched."""
+
+    pairs: tuple[Twins, ...]
+    radius: int  # bits, of 64
+    num_proposed: int
+
+
+def find_twins(
+    paths: Sequence[Path], prints: Sequence[Fingerprint], ledger: Ledger, workers: int, console: Quiet
+) -> Search:
+    """Return the pairs of the same shot: of each two confirmed on their pixels, never inferred from a third.
+
+    Pictures of equal pixels are paired with the first of them, which stands for all in the rest of the search.
+    """
+    copies = equal_pixels(prints)
+    pairs = [Twins(group[0], other, 1.0) for group in copies for other in group[1:]]
+    doubles = {other for group in copies for other in group[1:]}
+    chosen = [i for i, p in enumerate(prints) if i not in doubles and p.contrast >= FLAT]
+    proposed, radius = _propose([prints[i] for i in chosen])
+    candidates = [(chosen[i], chosen[j]) for i, j in proposed.tolist()]
+    pairs += _confirm(candidates, paths, prints, ledger, workers, console)
+    return Search(tuple(sorted(pairs)), radius, len(candidates))
+
+
+def equal_pixels(prints: Iterable[Fingerprint]) -> list[list[int]]:
+    """Return the places of pictures with equal pixels, by groups of two and more."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, print_ in enumerate(prints):
+        groups[print_.pixels].append(number)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _propose(prints: Sequence[Fingerprint]) -> tuple[Pairs, int]:
+    """Return pairs whose looks, or middle and look, are near, and the largest radius that was affordable."""
+    number = len(prints)
+    hashes = np.array([p.look for p in prints] + [p.inner_look for p in prints], np.uint64)
+    best, reached = np.empty((0, 2), np.int64), 0
+    for radius in RADII:
+        pairs = near_pairs(hashes, radius) % max(1, number)
+        pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+        if reached and len(pairs) > FREE + MAX_PROPOSED * number:
+            break
+        best, reached = pairs, radius
+    return best, reached
+
+
+def _confirm(
+    candidates: Sequence[tuple[int, int]],
+    paths: Sequence[Path],
+    prints: Sequence[Fingerprint],
+    ledger: Ledger,
+    workers: int,
+    console: Quiet,
+) -> list[Twins]:
+    @lru_cache(maxsize=4096)
+    def small(place: int) -> Image.Image | None:
+        try:
+            return small_grey(Image.fromarray(decode(paths[place], 3)))
+        except UnusablePicture:  # gone since it was looked at
+            return None
+
+    def compare(pair: tuple[int, int]) -> float:
+        key = _key(prints, pair)
+        known = ledger.likeness(*key)
+        if known is not None:
+            return known
+        first, second = small(pair[0]), small(pair[1])
+        found = likeness(first, second) if first and second else 0.0
+        ledger.tell_likeness(*key, found)
+        return found
+
+    compared = console.track(parallel(compare, candidates, workers), len(candidates), "Comparing look-alikes")
+    found = [Twins(*pair, value) for pair, value in zip(candidates, compared, strict=True) if value >= ALIKE]
+    ledger.save()
+    return found
+
+
+def _key(prints: Sequence[Fingerprint], pair: tuple[int, int]) -> tuple[str, str]:
+    """Return the pair's contents in a fixed order: likeness is asked for once, whichever comes first."""
+    first, second = sorted(prints[place].content for place in pair)
+    return first, second

@@ -1,0 +1,66 @@
+"""2,000 of the files that `make fuzz` makes by the 100,000."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthwise.data.audit import Skipped
+from depthwise.data.cache import read_picture
+from depthwise.data.decode import decode
+from depthwise.data.examine import examine
+from depthwise.data.geometry import Geometry
+from depthwise.data.ledger import Ledger
+from depthwise.errors import UnusablePicture
+from fuzz import bombs, corpus, outcome, seeds
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="pipes and links"),
+    pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning"),
+]
+GEOMETRY = Geometry(8, 3)
+
+
+def test_each_file_ends_as_pixels_or_one_reason_and_the_same_everywhere(tmp_path):
+    counts: Counter[str] = Counter()
+    ledger = Ledger(tmp_path / "cache")
+    for path in corpus(tmp_path, 2000):
+        found = outcome(path)
+        in_split, in_network = (
+            examine(path, ledger),
+            read_picture(path, GEOMETRY),
+        )  # of split and train; train, evaluate, predict
+        for other in (in_split, in_network):
+            assert (other.reason if isinstance(other, Skipped) else "pixels") == found
+        counts[found] += 1
+    assert sum(counts.values()) == 2000
+    assert {
+        "missing",
+        "not_a_file",
+        "unreadable",
+        "empty",
+        "not_a_picture",
+        "too_large",
+        "truncated",
+        "corrupt",
+    } <= set(counts)
+    assert counts["pixels"] > 100  # of the changes some do no harm, and the whole files are whole
+
+
+def test_the_whole_files_that_the_broken_ones_are_made_of_are_whole(tmp_path):
+    for number, (suffix, content) in enumerate(seeds(np.random.default_rng(0))):
+        path = tmp_path / f"{number}.{suffix}"
+        path.write_bytes(content)
+        decode(path)
+
+
+@pytest.mark.parametrize(("name", "content"), bombs(), ids=[name for name, _ in bombs()])
+def test_a_bomb_is_refused_or_read_without_what_it_unpacks_to(tmp_path, name, content):
+    path = Path(tmp_path / name)
+    path.write_bytes(content)
+    try:
+        assert decode(path).shape == (4, 4, 3)
+    except UnusablePicture as error:
+        assert error.reason in ("corrupt", "too_large", "truncated")
