@@ -37,6 +37,8 @@ datasets_app = App(
     help="Public data sets as class folders.\n\nExample: depthwise datasets get fashion-mnist data/fm",
 )
 app.command(datasets_app)
+bench_app = App(name="bench", sort_key=6)
+app.command(bench_app)
 
 Factory = Annotated[
     str | None, Parameter(help="package.module:function of yours that made the model's network; only if it did.")
@@ -353,6 +355,34 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
     if found:
         print(f"\n{evaluation_table(found)}")
     print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
+    return 0
+
+
+@bench_app.default
+def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, json_: AsJson = False) -> int:
+    """Measure how fast a model answers on this machine, by threads and batch, and how much memory it takes.
+
+    Example: depthwise bench model.onnx
+
+    Parameters
+    ----------
+    model
+        An exported .onnx file (needs no torch), or a run folder or a model file (then PyTorch computes).
+    seconds
+        About how long to measure times; memory comes on top. What does not fit in is left out, and said so.
+    """
+    if model.suffix != ".onnx":
+        require("torch", "train", "measuring a model file in PyTorch")
+    from depthwise.report.measured import bench_text
+    from depthwise.workflows.benching import bench as run_bench
+
+    found = run_bench(model, seconds=seconds, factory=factory, console=_terminal(is_say_result=False))
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return 0
+    named = shlex.quote(str(model))
+    step = f"predict {named} PHOTO..." if model.suffix == ".onnx" else f"export {named} --out model.onnx"
+    print(f"{bench_text(found)}\n\nNext: depthwise {step}")
     return 0
 
 
