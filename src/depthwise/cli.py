@@ -387,6 +387,77 @@ def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, jso
 
 
 @app.command(sort_key=6)
+def recommend(
+    *,
+    max_ms: float = 10.0,
+    max_mb: float | None = None,
+    pattern: str = "*",
+    image_size: int | None = None,
+    num_classes: int = 1000,
+    threads: Annotated[int | None, Parameter(help="Processor cores to compute with; by default all.")] = None,
+    svg: Path | None = None,
+    refresh: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Overwrite = False,
+    json_: AsJson = False,
+) -> int:
+    """Find the networks that answer in time on this machine, ranked by their published ImageNet accuracy.
+
+    Measures them with random weights, as exported files in ONNX Runtime, one picture at a time: time does not depend on
+    weights. The first time takes some seconds per network; results are kept. It does not try networks on your photos.
+
+    Example: depthwise recommend --max-ms 10 --max-mb 8
+
+    Parameters
+    ----------
+    max_ms
+        Median milliseconds that one picture may take.
+    max_mb
+        Megabytes that the exported file may have; by default any.
+    pattern
+        Networks to look at, with * and ?.
+    image_size
+        Side of the pictures, px; by default the paper's. The accuracy stays that of the paper's size.
+    num_classes
+        Classes that the network tells apart: fewer make small networks' files much smaller.
+    svg
+        File to draw accuracy against time into.
+    refresh
+        Measure anew what was measured before.
+    """
+    require("torch", "train", "measuring networks")
+    from depthwise import files
+    from depthwise.report.choice_picture import draw_choices
+    from depthwise.report.measured import recommendation_text
+    from depthwise.report.target import check_target
+    from depthwise.workflows.recommending import Budget
+    from depthwise.workflows.recommending import recommend as run_recommend
+
+    if svg:
+        check_target(svg, "--svg", ".svg", overwrite=overwrite)
+    found = run_recommend(
+        Budget(max_ms, max_mb),
+        pattern=pattern,
+        image_size=image_size,
+        num_classes=num_classes,
+        threads=threads,
+        refresh=refresh,
+        console=_terminal(is_say_result=False),
+    )
+    if svg:
+        files.write_whole(svg, draw_choices(found).encode())
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return 0
+    print(recommendation_text(found))
+    if svg:
+        print(f"\nWritten: {svg}")
+    best = next((choice for choice in found.choices if choice.is_unbeaten), None)
+    if best:
+        print(f"\nNext: depthwise train PHOTOS --model {best.name} --image-size {best.image_size}")
+    return 0
+
+
+@app.command(sort_key=6)
 def models(
     pattern: str = "*", /, *, sort: Literal["params", "macs", "year", "top1"] | None = None, json_: AsJson = False
 ) -> int:
