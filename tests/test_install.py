@@ -41,6 +41,7 @@ def test_every_command_that_needs_torch_names_the_pip_command(photos, trained, t
         ["evaluate", str(trained)],
         ["bench", str(trained)],
         ["predict", str(trained), photo],
+        ["explain", str(trained), photo],
         ["recommend"],
         ["models"],
         ["summary", "lenet5"],

@@ -386,6 +386,55 @@ def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, jso
     return 0
 
 
+@app.command(sort_key=5)
+def explain(
+    model: Path,
+    photo: Path,
+    /,
+    *,
+    out: Path | None = None,
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
+    factory: Factory = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    json_: AsJson = False,
+) -> int:
+    """Draw where in a photo a model sees a class (Grad-CAM), as a PNG file.
+
+    Example: depthwise explain runs/first photo.jpg --out why.png
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file; an exported .onnx file keeps no maps.
+    photo
+        The photo.
+    out
+        The picture to write; by default PHOTO's name with -explained.png, in this folder.
+    class_
+        The class to look for; by default the answer.
+    """
+    if model.suffix != ".onnx":
+        require("torch", "train", "explaining an answer")
+    from depthwise import files
+    from depthwise.report.heat import draw_heat
+    from depthwise.report.target import check_target
+    from depthwise.workflows.explaining import explain as run_explain
+
+    out = out or Path(f"{photo.stem}-explained.png")
+    check_target(out, "--out", ".png", overwrite=overwrite)
+    found = run_explain(model, photo, class_, factory=factory, device=device)
+    files.write_whole(out, draw_heat(found))
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+        return 0
+    print(f"{photo}: {found.label}, {found.probability:.1%}")
+    if found.label != found.answer:
+        print(f"The answer is {found.answer}")
+    print(f"Written: {out}\n\nNext: depthwise explain {shlex.quote(str(model))} PHOTO --class NAME")
+    return 0
+
+
 @app.command(sort_key=6)
 def recommend(
     *,

@@ -162,6 +162,7 @@ def test_summary_takes_size_and_options(capsys):
         "train",
         "evaluate",
         "predict",
+        "explain",
         "bench",
         "recommend",
         "models",

@@ -85,8 +85,11 @@ def test_networks_far_above_the_time_are_estimated(asked):
     assert not found.choices
     ((reason, names),) = found.left_out.items()
     assert reason.startswith("at twice the multiply-adds per second of resnet18") and names == ["mobilenet_v3_small"]
-    # Both sides shrink with the area of the picture, and resnet18 takes its 20 ms here at any size.
-    assert not recommend(Budget(0.99 * limit), pattern="mobilenet_v3_small", image_size=448).choices
+
+
+def test_multiply_adds_grow_with_the_area():
+    spec = model_info("efficientnet_b1")  # 240 px
+    assert recommending.macs(Ask(spec, 120, 1000, 1)) == spec.macs / 4
 
 
 def test_what_was_measured_is_kept_and_measured_anew_on_request(asked, tmp_path):
@@ -208,6 +211,7 @@ def test_nothing_within_the_budget(asked, capsys):
         (["--max-mb", "-1"], "--max-mb -1: need more than 0"),
         (["--pattern", "nothing*"], "no network's name matches 'nothing*'"),
         (["--threads", "0"], "--threads 0: at least 1"),
+        (["--image-size", "0"], "--image-size 0: at least 1"),
         (["--num-classes", "0"], "--num-classes 0: at least 1"),
         (["--svg", "picture.png"], "ends in .svg"),
     ],

@@ -107,15 +107,7 @@ def recommend(
     """
     require("onnxscript", "train", "exporting to ONNX")
     threads = num_processors() if threads is None else threads
-    for flag, count in (("--threads", threads), ("--num-classes", num_classes), ("--image-size", image_size or 1)):
-        if count < 1:
-            raise UserError(f"{flag} {count}: at least 1")
-    specs = [model_info(name) for name in list_models(pattern)]
-    if not specs:
-        raise UserError(f"no network's name matches {pattern!r}; all names: depthwise models")
-    anchor, *asks = [
-        Ask(spec, image_size or spec.image_size, num_classes, threads) for spec in (model_info(ANCHOR), *specs)
-    ]
+    anchor, *asks = _asks(pattern, image_size, num_classes, threads)
     kept = kept or Kept(cache_folder() / "measured.json")
     macs_per_ms = FASTER * macs(anchor) / kept.get(anchor, refresh=refresh).fastest_ms
     worth: list[Ask] = []
@@ -133,6 +125,18 @@ def recommend(
     ]
     engine = f"ONNX Runtime {version('onnxruntime')}"
     return Recommendation(budget, threads, num_classes, engine, processor(), tuple(rank(choices)), dict(left_out))
+
+
+def _asks(pattern: str, image_size: int | None, num_classes: int, threads: int) -> list[Ask]:
+    """Return the anchor and the networks that match. Raises UserError."""
+    for flag, count in (("--threads", threads), ("--num-classes", num_classes), ("--image-size", image_size)):
+        if count is not None and count < 1:
+            raise UserError(f"{flag} {count}: at least 1")
+    names = list_models(pattern)
+    if not names:
+        raise UserError(f"no network's name matches {pattern!r}; all names: depthwise models")
+    specs = [model_info(name) for name in (ANCHOR, *names)]
+    return [Ask(spec, image_size or spec.image_size, num_classes, threads) for spec in specs]
 
 
 def published(spec: ModelSpec) -> Published | None:
