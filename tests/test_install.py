@@ -39,7 +39,10 @@ def test_every_command_that_needs_torch_names_the_pip_command(photos, trained, t
         ["demo", "--out", str(tmp_path / "demo")],
         ["train", str(photos), "--out", str(tmp_path / "run")],
         ["evaluate", str(trained)],
+        ["bench", str(trained)],
         ["predict", str(trained), photo],
+        ["explain", str(trained), photo],
+        ["recommend"],
         ["models"],
         ["summary", "lenet5"],
     ):

@@ -37,6 +37,8 @@ datasets_app = App(
     help="Public data sets as class folders.\n\nExample: depthwise datasets get fashion-mnist data/fm",
 )
 app.command(datasets_app)
+bench_app = App(name="bench", sort_key=6)
+app.command(bench_app)
 
 Factory = Annotated[
     str | None, Parameter(help="package.module:function of yours that made the model's network; only if it did.")
@@ -442,6 +444,154 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
     if found:
         print(f"\n{evaluation_table(found)}")
     print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
+    return 0
+
+
+@bench_app.default
+def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, json_: AsJson = False) -> int:
+    """Measure how fast a model answers on this machine, by threads and batch, and how much memory it takes.
+
+    Example: depthwise bench model.onnx
+
+    Parameters
+    ----------
+    model
+        An exported .onnx file (needs no torch), or a run folder or a model file (then PyTorch computes).
+    seconds
+        About how long to measure times; memory comes on top. What does not fit in is left out, and said so.
+    """
+    if model.suffix != ".onnx":
+        require("torch", "train", "measuring a model file in PyTorch")
+    from depthwise.report.measured import bench_text
+    from depthwise.workflows.benching import bench as run_bench
+
+    found = run_bench(model, seconds=seconds, factory=factory, console=_terminal(is_say_result=False))
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return 0
+    named = shlex.quote(str(model))
+    step = f"predict {named} PHOTO..." if model.suffix == ".onnx" else f"export {named} --out model.onnx"
+    print(f"{bench_text(found)}\n\nNext: depthwise {step}")
+    return 0
+
+
+@app.command(sort_key=5)
+def explain(
+    model: Path,
+    photo: Path,
+    /,
+    *,
+    out: Path | None = None,
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
+    factory: Factory = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    json_: AsJson = False,
+) -> int:
+    """Draw where in a photo a model sees a class (Grad-CAM), as a PNG file.
+
+    Example: depthwise explain runs/first photo.jpg --out why.png
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file; an exported .onnx file keeps no maps.
+    photo
+        The photo.
+    out
+        The picture to write; by default PHOTO's name with -explained.png, in this folder.
+    class_
+        The class to look for; by default the answer.
+    """
+    if model.suffix != ".onnx":
+        require("torch", "train", "explaining an answer")
+    from depthwise import files
+    from depthwise.report.heat import draw_heat
+    from depthwise.report.target import check_target
+    from depthwise.workflows.explaining import explain as run_explain
+
+    out = out or Path(f"{photo.stem}-explained.png")
+    check_target(out, "--out", ".png", overwrite=overwrite)
+    found = run_explain(model, photo, class_, factory=factory, device=device)
+    files.write_whole(out, draw_heat(found))
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+        return 0
+    print(f"{photo}: {found.label}, {found.probability:.1%}")
+    if found.label != found.answer:
+        print(f"The answer is {found.answer}")
+    print(f"Written: {out}\n\nNext: depthwise explain {shlex.quote(str(model))} PHOTO --class NAME")
+    return 0
+
+
+@app.command(sort_key=6)
+def recommend(
+    *,
+    max_ms: float = 10.0,
+    max_mb: float | None = None,
+    pattern: str = "*",
+    image_size: int | None = None,
+    num_classes: int = 1000,
+    threads: Annotated[int | None, Parameter(help="Processor cores to compute with; by default all.")] = None,
+    svg: Path | None = None,
+    refresh: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Overwrite = False,
+    json_: AsJson = False,
+) -> int:
+    """Find the networks that answer in time on this machine, ranked by their published ImageNet accuracy.
+
+    Measures them with random weights, as exported files in ONNX Runtime, one picture at a time: time does not depend on
+    weights. The first time takes some seconds per network; results are kept. It does not try networks on your photos.
+
+    Example: depthwise recommend --max-ms 10 --max-mb 8
+
+    Parameters
+    ----------
+    max_ms
+        Median milliseconds that one picture may take.
+    max_mb
+        Megabytes that the exported file may have; by default any.
+    pattern
+        Networks to look at, with * and ?.
+    image_size
+        Side of the pictures, px; by default the paper's. The accuracy stays that of the paper's size.
+    num_classes
+        Classes that the network tells apart: fewer make small networks' files much smaller.
+    svg
+        File to draw accuracy against time into.
+    refresh
+        Measure anew what was measured before.
+    """
+    require("torch", "train", "measuring networks")
+    from depthwise import files
+    from depthwise.report.choice_picture import draw_choices
+    from depthwise.report.measured import recommendation_text
+    from depthwise.report.target import check_target
+    from depthwise.workflows.recommending import Budget
+    from depthwise.workflows.recommending import recommend as run_recommend
+
+    if svg:
+        check_target(svg, "--svg", ".svg", overwrite=overwrite)
+    found = run_recommend(
+        Budget(max_ms, max_mb),
+        pattern=pattern,
+        image_size=image_size,
+        num_classes=num_classes,
+        threads=threads,
+        refresh=refresh,
+        console=_terminal(is_say_result=False),
+    )
+    if svg:
+        files.write_whole(svg, draw_choices(found).encode())
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return 0
+    print(recommendation_text(found))
+    if svg:
+        print(f"\nWritten: {svg}")
+    best = next((choice for choice in found.choices if choice.is_unbeaten), None)
+    if best:
+        print(f"\nNext: depthwise train PHOTOS --model {best.name} --image-size {best.image_size}")
     return 0
 
 

@@ -155,7 +155,21 @@ def test_summary_takes_size_and_options(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "split", "train", "evaluate", "predict", "models", "summary", "datasets get", "datasets list"]
+    "command",
+    [
+        "demo",
+        "split",
+        "train",
+        "evaluate",
+        "predict",
+        "explain",
+        "bench",
+        "recommend",
+        "models",
+        "summary",
+        "datasets get",
+        "datasets list",
+    ],
 )
 def test_every_command_explains_itself_with_an_example(command, capsys):
     assert run([*command.split(), "--help"]) == 0

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from depthwise.errors import UserError
 from depthwise.files import write_whole
 from depthwise.models.create import create_model
 from depthwise.models.registry import model_info
 from depthwise.report.boxes import Kind, Shape
 from depthwise.report.pieces import Piece, pieces_of
 from depthwise.report.svg import GREY, INK, Point, box, circle, document, line, text, text_width
+from depthwise.report.target import check_target
 
 FILLS: dict[Kind, tuple[str, str]] = {
     "convolution": ("#c9def4", "#3a6ea5"),
@@ -78,10 +78,7 @@ def draw_to(
     **options: Any,
 ) -> None:
     """Draw a network by name, by default as in its paper. Raises UserError when `target` exists or is no .svg."""
-    if target.suffix != ".svg":
-        raise UserError(f"--svg {target}: the picture is an SVG file; choose a name that ends in .svg")
-    if target.exists() and not overwrite:
-        raise UserError(f"{target} exists; choose another --svg, or replace it with --overwrite")
+    check_target(target, "--svg", ".svg", overwrite=overwrite)
     spec = model_info(name)
     with torch.device("meta"):
         model = create_model(name, num_classes, in_channels, **options)

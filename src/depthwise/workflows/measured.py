@@ -1,0 +1,113 @@
+"""What networks take on this machine: measured once, then kept in the user's cache folder."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from depthwise import files
+from depthwise.artifact import Card
+from depthwise.data.geometry import Geometry
+from depthwise.deploy.engine import OnnxEngine
+from depthwise.deploy.export import describe, to_onnx
+from depthwise.deploy.measure import interleave
+from depthwise.deploy.verify import noise
+from depthwise.models.create import create_model
+from depthwise.models.registry import ModelSpec
+from depthwise.models.summary import check_image_size
+from depthwise.workflows.machine import num_processors, processor
+
+SECONDS = 1.0
+"""For a network's time; making and exporting it takes some seconds more."""
+UNSTEADY = 1.5
+PACKAGES = ("depthwise", "torch", "onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one network takes, exported and run by ONNX Runtime, one picture at a time."""
+
+    fastest_ms: float
+    p50_ms: float
+    p95_ms: float
+    num_calls: int
+    num_bytes: int
+    """Of the exported file, without the resizing."""
+
+    @property
+    def is_unsteady(self) -> bool:
+        """Whether calls took so differently that the machine must have been busy with something else."""
+        return self.p95_ms > UNSTEADY * self.p50_ms
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What to measure."""
+
+    spec: ModelSpec
+    image_size: int
+    num_classes: int
+    threads: int
+
+    @property
+    def key(self) -> str:
+        """Everything that the result depends on."""
+        values = {
+            "network": self.spec.name,
+            "options": dict(self.spec.options),
+            "image_size": self.image_size,
+            "num_classes": self.num_classes,
+            "threads": self.threads,
+            "processor": f"{num_processors()} x {processor()}",
+            "versions": {name: version(name) for name in PACKAGES},
+        }
+        return json.dumps(values, sort_keys=True, default=str)
+
+
+def measure_network(ask: Ask) -> Measured:
+    """Make the network with random weights, export it, and time single pictures. Raises UserError for a wrong size."""
+    model = create_model(ask.spec.name, ask.num_classes)
+    check_image_size(model, ask.image_size, ask.spec.in_channels)
+    classes = tuple(f"class {number}" for number in range(ask.num_classes))
+    card = Card("model", ask.spec.name, {}, False, classes, Geometry(ask.image_size))
+    data = describe(to_onnx(model, card, takes_any_size=False), card, {})
+    engine = OnnxEngine(data, ask.spec.name, threads=ask.threads)
+    picture = noise(1, ask.image_size, 3)
+    found = interleave({ask.spec.name: lambda: engine.logits(picture)}, SECONDS)[ask.spec.name]
+    return Measured(found.fastest_ms, found.p50_ms, found.p95_ms, found.num_calls, len(data))
+
+
+class Kept:
+    """A file of measurements. What cannot be read in it is measured anew."""
+
+    def __init__(self, path: Path, measure: Callable[[Ask], Measured] = measure_network) -> None:
+        self.path, self.measure = path, measure
+
+    def has(self, ask: Ask) -> bool:
+        """Return whether this was measured before."""
+        return self._found(ask) is not None
+
+    def get(self, ask: Ask, *, refresh: bool = False) -> Measured:
+        """Return what was measured before, or measure it now and keep it. Raises UserError as measuring does."""
+        found = None if refresh else self._found(ask)
+        if found is None:
+            found = self.measure(ask)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            whole = self._read() | {ask.key: asdict(found)}  # read again: another process may have measured, too
+            files.write_whole(self.path, (json.dumps(whole, indent=1) + "\n").encode())
+        return found
+
+    def _found(self, ask: Ask) -> Measured | None:
+        try:
+            return Measured(**self._read()[ask.key])
+        except (KeyError, TypeError):
+            return None
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            values = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
