@@ -33,11 +33,11 @@ app = App(
 )
 datasets_app = App(
     name="datasets",
-    sort_key=10,
+    sort_key=15,
     help="Public data sets as class folders.\n\nExample: depthwise datasets get fashion-mnist data/fm",
 )
 app.command(datasets_app)
-bench_app = App(name="bench", sort_key=6)
+bench_app = App(name="bench", sort_key=10)
 app.command(bench_app)
 
 Factory = Annotated[
@@ -380,7 +380,7 @@ def predict(
     return 1 if num_failed else 0
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=8)
 def export(
     model: Path,
     /,
@@ -420,7 +420,7 @@ def export(
     return 0
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=9)
 def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, workers: Workers = None) -> int:
     """Check on this machine that an exported file computes what it did where it was exported. Needs no torch.
 
@@ -475,7 +475,7 @@ def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, jso
     return 0
 
 
-@app.command(sort_key=5)
+@app.command(sort_key=7)
 def explain(
     model: Path,
     photo: Path,
@@ -524,7 +524,7 @@ def explain(
     return 0
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=11)
 def recommend(
     *,
     max_ms: float = 10.0,
@@ -595,7 +595,7 @@ def recommend(
     return 0
 
 
-@app.command(sort_key=7)
+@app.command(sort_key=12)
 def models(
     pattern: str = "*", /, *, sort: Literal["params", "macs", "year", "top1"] | None = None, json_: AsJson = False
 ) -> int:
@@ -624,7 +624,7 @@ def models(
     return 0
 
 
-@app.command(sort_key=8)
+@app.command(sort_key=13)
 def summary(
     name: str,
     /,
@@ -685,7 +685,7 @@ def summary(
     return 0
 
 
-@app.command(name="import", sort_key=9)
+@app.command(name="import", sort_key=14)
 def import_(
     name: str,
     source: str,
