@@ -68,15 +68,15 @@ def find_twins(
     proposed, radius = _propose([prints[i] for i in chosen])
     candidates = [(chosen[i], chosen[j]) for i, j in proposed.tolist()]
     compared = _compare(candidates, paths, prints, ledger, workers, console)
-    least = _least(compared, len(prints))
+    least = _least(compared, len(prints), radius)
     pairs += [twins for twins in compared if twins.likeness >= least]
     return Search(tuple(sorted(pairs)), radius, least)
 
 
-def _least(compared: Sequence[Twins], number: int) -> float:
-    """Return the likeness to ask for: more, where hashes propose many pairs and most turn out to be different."""
+def _least(compared: Sequence[Twins], number: int, radius: int) -> float:
+    """Return the likeness to ask for: more, where hashes propose too many pairs, or many that are mostly different."""
     num_different = sum(twins.likeness < ALIKE for twins in compared)
-    is_one_kind = len(compared) > MANY * number and num_different > len(compared) / 2
+    is_one_kind = radius < RADII[-1] or (len(compared) > MANY * number and num_different > len(compared) / 2)
     return ALIKE_BY_KIND if is_one_kind else ALIKE
 
 
