@@ -134,8 +134,48 @@ def peers() -> str:
     )
 
 
+def audit() -> str:
+    """Return what audit and split find, and how long they take."""
+    planted, hashes, names = result("audit_planted"), result("hamming"), result("audit_names")
+    fashion, cells = result("audit_fashion_mnist"), result("audit_elpv")
+    rows = [
+        f"| {run['seed']} | {run['found']} of {run['pairs']} | {run['false']} "
+        f"| {run['broken_found']} of {run['broken']} | {run['torn_by_split']} "
+        f"| {run['first_s']:.1f} s | {run['second_s']:.1f} s |"
+        for run in planted["runs"]
+    ]
+    near = ", ".join(f"{number:,} {kind}" for kind, number in sorted(fashion["near"].items()))
+    taken = sum(cells["counts"].get(kind, 0) for kind in ("near_duplicate", "label_conflict"))
+    return "\n".join(
+        [
+            "1,000 drawn pictures with 60 near duplicates (resized, compressed, cut by 2 to 5 %, brighter or darker),",
+            "20 label conflicts and 30 broken files:",
+            "",
+            "| seed | pairs found | false | broken found | pairs torn by split | first look | second look |",
+            "|---:|---:|---:|---:|---:|---:|---:|",
+            *rows,
+            "",
+            f"Fashion-MNIST, {fashion['num_images']:,} pictures: {sum(fashion['equal_pixels'].values())} pairs of "
+            "equal pixels (those of",
+            "[issue 44](https://github.com/zalandoresearch/fashion-mnist/issues/44) are mended in today's files); near "
+            f"duplicates: {near}.",
+            f"First look {fashion['first_s']:.0f} s, second {fashion['second_s']:.1f} s.",
+            "",
+            f"ELPV, {cells['num_images']:,} photos of solar cells, neighbours of one block of silicon among them: "
+            f"{taken} pairs are taken",
+            f"for the same shot; the largest group of the split has {cells['largest_group']} photos.",
+            "",
+            f"{hashes['hashes']:,} hashes, {hashes['planted']:,} planted neighbours within {hashes['radius']} bits: "
+            f"{hashes['missed']} missed, {hashes['wall_s']:.0f} s, {hashes['peak_mib']:,} MiB.",
+            f"{names['names']:,} names are indexed in {names['index_s']:.0f} s and {names['memory_mib']:,} MiB.",
+            "",
+            f"`bench/audit.py`, `bench/hamming.py`: {witness(planted)}. The machine did other work meanwhile.",
+        ]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, peers)
+    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, peers, audit)
 }
 
 

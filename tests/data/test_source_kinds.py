@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from depthwise.data import sources
+from depthwise.data import source_kinds, sources
 from depthwise.data.decode import decode
 from depthwise.data.index import read_index
 from depthwise.errors import UserError
@@ -166,8 +166,10 @@ def test_elpv_is_read_from_its_package(tmp_path, save_noise, monkeypatch):
         save_noise(folder / "images" / f"cell{name}.png", number)
     (folder / "labels.csv").write_text("".join(f"images/cell{n}.png  {p}  {kind}\n" for n, p, kind in rows))
     (folder.parent / "__init__.py").touch()
-    with pytest.raises(UserError, match="pip install elpv-dataset"):
-        sources.get("elpv", tmp_path / "out")
+    with monkeypatch.context() as bare:
+        bare.setattr(source_kinds, "find_spec", lambda _: None)
+        with pytest.raises(UserError, match="pip install elpv-dataset"):
+            sources.get("elpv", tmp_path / "out")
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert sources.get("elpv", tmp_path / "out") == 4
     assert read_index(tmp_path / "out").classes == ("defect_000", "defect_033", "defect_067", "defect_100")

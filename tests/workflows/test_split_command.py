@@ -61,7 +61,7 @@ def test_without_the_search_pairs_would_be_torn_apart(planted, tmp_path, monkeyp
     from depthwise.workflows import splitting
 
     folder, truth = planted
-    monkeypatch.setattr(splitting, "find_twins", lambda *_: twins.Search((), 10, 0))
+    monkeypatch.setattr(splitting, "find_twins", lambda *_: twins.Search((), 10, 0.8))
     side = {record.path: record.split for record in split(folder, tmp_path / "splits.csv").records}
     pairs = [sorted(pair) for pair in truth.near | truth.conflicts]
     assert sum(side[first] != side[second] for first, second in pairs) > 0.2 * len(pairs)

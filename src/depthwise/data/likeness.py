@@ -25,6 +25,8 @@ WORST = 0.1
 """Share of the blocks that may differ: text on top, a finger at the edge."""
 ALIKE = 0.8
 """Likeness from which on two pictures are the same shot; see bench/audit.py."""
+ALIKE_BY_KIND = 0.95
+"""The same among pictures of one kind, such as solar cells: 99 % of different ones that hashes propose lie below it."""
 
 
 def small_grey(image: Image.Image, side: int = SIDE) -> Image.Image:

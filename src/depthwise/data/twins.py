@@ -15,13 +15,15 @@ from depthwise.data.decode import decode
 from depthwise.data.fingerprint import Fingerprint
 from depthwise.data.hamming import Pairs, near_pairs
 from depthwise.data.ledger import Ledger
-from depthwise.data.likeness import ALIKE, likeness, small_grey
+from depthwise.data.likeness import ALIKE, ALIKE_BY_KIND, likeness, small_grey
 from depthwise.errors import UnusablePicture
 
 RADII = (2, 4, 6, 8, 10)
 MAX_PROPOSED = 2
 """Pairs per picture, in the mean: where more look alike, hashes tell little, and only nearer ones are proposed."""
 FREE = 1000
+MANY = 0.25
+"""Proposed pairs per picture from which on the share of wrong ones tells whether all are of one kind."""
 FLAT = 4.0
 """Contrast in grey levels below which a picture has no look: its hash is noise."""
 
@@ -35,11 +37,21 @@ class Twins(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What was found, and how far it was searched."""
+    """What was found, and how it was searched."""
 
     pairs: tuple[Twins, ...]
     radius: int  # bits, of 64
-    num_proposed: int
+    least: float  # likeness from which on pairs were taken
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of it."""
+        if self.least == ALIKE and self.radius == RADII[-1]:
+            return ()
+        return (
+            f"these pictures look alike by their kind: only hashes within {self.radius} of 64 bits were compared, and "
+            f"only a likeness of {self.least} and more is taken for the same shot",
+        )
 
 
 def find_twins(
@@ -55,8 +67,17 @@ def find_twins(
     chosen = [i for i, p in enumerate(prints) if i not in doubles and p.contrast >= FLAT]
     proposed, radius = _propose([prints[i] for i in chosen])
     candidates = [(chosen[i], chosen[j]) for i, j in proposed.tolist()]
-    pairs += _confirm(candidates, paths, prints, ledger, workers, console)
-    return Search(tuple(sorted(pairs)), radius, len(candidates))
+    compared = _compare(candidates, paths, prints, ledger, workers, console)
+    least = _least(compared, len(prints), radius)
+    pairs += [twins for twins in compared if twins.likeness >= least]
+    return Search(tuple(sorted(pairs)), radius, least)
+
+
+def _least(compared: Sequence[Twins], number: int, radius: int) -> float:
+    """Return the likeness to ask for: more, where hashes propose too many pairs, or many that are mostly different."""
+    num_different = sum(twins.likeness < ALIKE for twins in compared)
+    is_one_kind = radius < RADII[-1] or (len(compared) > MANY * number and num_different > len(compared) / 2)
+    return ALIKE_BY_KIND if is_one_kind else ALIKE
 
 
 def equal_pixels(prints: Iterable[Fingerprint]) -> list[list[int]]:
@@ -81,7 +102,7 @@ def _propose(prints: Sequence[Fingerprint]) -> tuple[Pairs, int]:
     return best, reached
 
 
-def _confirm(
+def _compare(
     candidates: Sequence[tuple[int, int]],
     paths: Sequence[Path],
     prints: Sequence[Fingerprint],
@@ -107,7 +128,7 @@ def _confirm(
         return found
 
     compared = console.track(parallel(compare, candidates, workers), len(candidates), "Comparing look-alikes")
-    found = [Twins(*pair, value) for pair, value in zip(candidates, compared, strict=True) if value >= ALIKE]
+    found = [Twins(*pair, value) for pair, value in zip(candidates, compared, strict=True)]
     ledger.save()
     return found
 

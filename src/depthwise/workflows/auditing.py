@@ -11,7 +11,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.examine import examine_all
 from depthwise.data.findings import KINDS, Finding, of_classes, of_picture, of_twins, of_unusable, to_leave_out
-from depthwise.data.index import Index, Record, read_index, scan
+from depthwise.data.index import Record, read_index, scan
 from depthwise.data.ledger import Ledger
 from depthwise.data.quarantine import write_quarantine
 from depthwise.data.twins import find_twins
@@ -110,7 +110,9 @@ def audit(
     if quarantine is not None:
         write_quarantine(Path(quarantine), to_leave_out(findings))
     counts = Counter(record.label for record in usable)
-    return Audit(index.source, len(index.records), dict(sorted(counts.items())), findings, _notes(index, search.radius))
+    return Audit(
+        index.source, len(index.records), dict(sorted(counts.items())), findings, (*index.notes, *search.notes)
+    )
 
 
 def _sides(records: list[Record], contents: list[str], splits: str | Path | None) -> list[str]:
@@ -123,10 +125,3 @@ def _sides(records: list[Record], contents: list[str], splits: str | Path | None
     return [
         by_path.get(record.path) or by_hash.get(content, "") for record, content in zip(records, contents, strict=True)
     ]
-
-
-def _notes(index: Index, radius: int) -> tuple[str, ...]:
-    if radius >= 10:
-        return index.notes
-    note = f"so many pictures look alike that near duplicates were searched for within {radius} of 64 bits only"
-    return (*index.notes, note)

@@ -203,7 +203,7 @@ def check_same_classes(classes: Sequence[str], usable: Sequence[Record], source:
 def _notes(
     looked: Looked, too_large: Sequence[Sequence[int]], equal: Sequence[tuple[int, int]], num_near: int
 ) -> list[str]:
-    notes = []
+    notes = list(looked.search.notes)
     if equal:
         notes.append(f"{len(equal)} pictures are exact copies of others; copies are kept in one split")
     if num_near:

@@ -1,0 +1,78 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from depthwise.console import Quiet
+from depthwise.data.audit import Skipped
+from depthwise.data.examine import examine_all
+from depthwise.data.ledger import Ledger
+from depthwise.data.likeness import ALIKE, ALIKE_BY_KIND, likeness, small_grey
+from depthwise.data.twins import Search, find_twins
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+from plant import edited, scene
+
+
+def search(folder: Path, **pictures: Image.Image) -> tuple[list[str], Search]:
+    paths = []
+    for name, picture in sorted(pictures.items()):
+        paths.append(folder / f"{name}.png")
+        picture.save(paths[-1])
+    with Ledger(folder / "cache") as ledger:
+        prints = [look for look in examine_all(paths, 1, Quiet(), ledger) if not isinstance(look, Skipped)]
+        return sorted(pictures), find_twins(paths, prints, ledger, 1, Quiet())
+
+
+def named(names: list[str], found: Search) -> set[tuple[str, str]]:
+    return {(names[twins.first], names[twins.second]) for twins in found.pairs}
+
+
+BASE = np.asarray(scene(np.random.default_rng(0), (192, 192)).convert("L"), np.float64)
+
+
+def cell(seed: int, base: np.ndarray = BASE, faint: float = 5) -> Image.Image:
+    """Like a solar cell: one design, and a grain of its own."""
+    rng = np.random.default_rng(seed)
+    grain = Image.fromarray(rng.integers(0, 256, (24, 24), np.uint8)).resize((192, 192), Image.Resampling.BICUBIC)
+    pixels = base + (np.asarray(grain, np.float64) - 128) / faint
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def test_equal_pixels_and_the_same_shot_are_pairs(tmp_path):
+    first, other = scene(np.random.default_rng(0)), scene(np.random.default_rng(1))
+    near = edited(first, 1, np.random.default_rng(0))
+    names, found = search(tmp_path, a=first, b=first.copy(), c=near, d=other)
+    assert named(names, found) == {("a", "b"), ("a", "c")}
+    assert [twins.likeness == 1.0 for twins in found.pairs] == [True, False]
+    assert (found.least, found.notes) == (ALIKE, ())
+
+
+def test_flat_pictures_are_copies_only_when_equal(tmp_path):
+    names, found = search(
+        tmp_path, **{f"v{v}": Image.new("L", (40, 30), v) for v in (10, 11, 200)}, w=Image.new("L", (40, 30), 10)
+    )
+    assert named(names, found) == {("v10", "w")}
+
+
+def test_pairs_are_compared_themselves_and_never_inferred(tmp_path):
+    """Each is like its neighbour; the first and the last are not alike, and are no pair."""
+    wide = scene(np.random.default_rng(3), (400, 160))
+    steps = {f"s{n:02d}": wide.crop((8 * n, 0, 8 * n + 200, 160)) for n in range(20)}
+    names, found = search(tmp_path, **steps)
+    pairs = named(names, found)
+    assert ("s00", "s01") in pairs
+    assert ("s00", "s19") not in pairs
+    assert all(int(b[1:]) - int(a[1:]) < 10 for a, b in pairs)
+
+
+def test_look_alikes_of_one_kind_are_not_the_same_but_a_copy_among_them_is(tmp_path):
+    cells = {f"c{n:02d}": cell(n) for n in range(30)}
+    neighbour = cell(99, np.asarray(cells["c03"], np.float64), faint=16)  # from the same block of silicon
+    assert ALIKE < likeness(small_grey(cells["c03"]), small_grey(neighbour)) < ALIKE_BY_KIND
+    copy = edited(cells["c07"].convert("RGB"), 0, np.random.default_rng(0))
+    names, found = search(tmp_path, **cells, neighbour=neighbour, copy=copy)
+    assert found.least == ALIKE_BY_KIND
+    assert named(names, found) == {("c07", "copy")}
+    assert "look alike by their kind" in found.notes[0]
