@@ -11,6 +11,7 @@ _PUBLIC = {
     "load_weights": "depthwise.models.weights.load",
     "ModelSpec": "depthwise.models.registry",
     "summary": "depthwise.models.summary",
+    "audit": "depthwise.workflows.auditing",
     "split": "depthwise.workflows.splitting",
     "train": "depthwise.workflows.training",
     "evaluate": "depthwise.workflows.evaluation",

@@ -96,3 +96,14 @@ def replace(source: Path, target: Path) -> None:
             if pause_s is None:
                 raise
             time.sleep(pause_s)
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be had again: DEPTHWISE_CACHE, else depthwise/ in the user's cache folder."""
+    if chosen := os.environ.get("DEPTHWISE_CACHE"):
+        return Path(chosen)
+    if os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "depthwise"

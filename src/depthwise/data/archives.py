@@ -13,8 +13,8 @@ from typing import IO
 
 from depthwise import files
 from depthwise.data.audit import content_hash
-from depthwise.data.ledger import cache_folder
 from depthwise.errors import UserError
+from depthwise.files import cache_folder
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_FILES, MAX_FILE_BYTES, MAX_BYTES = 2_000_000, 2**29, 2**36

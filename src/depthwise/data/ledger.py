@@ -15,6 +15,7 @@ from typing import Any
 
 from depthwise.data.decode import Traits
 from depthwise.data.fingerprint import Fingerprint
+from depthwise.files import cache_folder
 
 VERSION = 1
 """Of what is measured and how; what another version found is not used."""
@@ -27,17 +28,6 @@ SETTLED_NS = 2 * 10**9
 """A file changed so recently could change again without its time showing it; it is hashed anew next time."""
 Found = Fingerprint | tuple[str, str]
 """What a picture is, or the reason and detail why it cannot be used."""
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be had again: DEPTHWISE_CACHE, else depthwise/ in the user's cache folder."""
-    if chosen := os.environ.get("DEPTHWISE_CACHE"):
-        return Path(chosen)
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "depthwise"
 
 
 class Ledger:

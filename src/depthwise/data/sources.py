@@ -14,9 +14,9 @@ from pathlib import Path
 
 from depthwise import files
 from depthwise.console import Quiet
-from depthwise.data.ledger import cache_folder
 from depthwise.data.source_kinds import CifarSource, ElpvSource, FlowersSource, IdxSource, Source
 from depthwise.errors import UserError
+from depthwise.files import cache_folder
 
 CHUNK = 2**18
 

@@ -11,7 +11,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.examine import examine_all
 from depthwise.data.findings import KINDS, Finding, of_classes, of_picture, of_twins, of_unusable, to_leave_out
-from depthwise.data.index import Record, read_index, scan
+from depthwise.data.index import Index, Record, read_index, scan
 from depthwise.data.ledger import Ledger
 from depthwise.data.quarantine import write_quarantine
 from depthwise.data.twins import find_twins
@@ -82,12 +82,8 @@ def audit(
     that it was not trained on. Raises UserError when there are no photos, or a list lies where it would be written.
     """
     console, workers = console or Quiet(), default_workers() if workers is None else workers
-    if quarantine is not None and os.path.lexists(quarantine):
-        raise UserError(f"{quarantine} exists; choose another --quarantine, or remove it")
-    index = scan(Path(photos))
-    if not index.records:
-        seen = "".join(f"\n  {note}" for note in index.notes)
-        raise UserError(f"{index.source}: no pictures found; expected one folder per class, with pictures in it{seen}")
+    _check_free(quarantine)
+    index = _scan(Path(photos))
     with ledger or Ledger() as book:
         looks = examine_all([record.path for record in index.records], workers, console, book)
         pairs = [(r, look) for r, look in zip(index.records, looks, strict=True) if not isinstance(look, Skipped)]
@@ -113,6 +109,19 @@ def audit(
     return Audit(
         index.source, len(index.records), dict(sorted(counts.items())), findings, (*index.notes, *search.notes)
     )
+
+
+def _check_free(quarantine: str | Path | None) -> None:
+    if quarantine is not None and os.path.lexists(quarantine):
+        raise UserError(f"{quarantine} exists; choose another --quarantine, or remove it")
+
+
+def _scan(photos: Path) -> Index:
+    index = scan(photos)
+    if not index.records:
+        seen = "".join(f"\n  {note}" for note in index.notes)
+        raise UserError(f"{index.source}: no pictures found; expected one folder per class, with pictures in it{seen}")
+    return index
 
 
 def _sides(records: list[Record], contents: list[str], splits: str | Path | None) -> list[str]:

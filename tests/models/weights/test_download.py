@@ -8,7 +8,8 @@ import pytest
 
 from depthwise.console import Quiet
 from depthwise.errors import UserError
-from depthwise.models.weights.download import cache_folder, fetch
+from depthwise.files import cache_folder
+from depthwise.models.weights.download import fetch
 
 BODY = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(BODY).hexdigest()

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import re
 import urllib.error
 import urllib.request
@@ -20,17 +19,6 @@ HUB_HEADER = "X-Linked-ETag"
 """In which the hub gives the SHA-256 of a large file, in the reply that points to where it lies."""
 
 
-def cache_folder() -> Path:
-    """Return the folder for fetched weights: DEPTHWISE_CACHE, else depthwise/ in the user's cache folder."""
-    if chosen := os.environ.get("DEPTHWISE_CACHE"):
-        return Path(chosen)
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "depthwise"
-
-
 def fetch(url: str, name: str, sha256_start: str, console: Quiet) -> Path:
     """Return the cached file `name`, fetched from `url` if it is not there yet.
 
@@ -38,7 +26,7 @@ def fetch(url: str, name: str, sha256_start: str, console: Quiet) -> Path:
     too, it is recorded beside the file at the first fetch and holds from then on. Raises UserError when there is no
     network (saying where to put the file by hand), or when what came is not what should.
     """
-    target = cache_folder() / name
+    target = files.cache_folder() / name
     record = target.with_name(f"{name}.sha256")
     wanted = sha256_start or (record.read_text(encoding="ascii").strip() if record.is_file() else "")
     if target.is_file():
