@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthwise.deploy.calibrate import HIGHEST, calibrate
-from depthwise.metrics import calibration_error, cross_entropy, softmax
+from depthwise.deploy.calibrate import HIGHEST, calibrate, cautious_loss
+from depthwise.metrics import calibration_error, softmax
 
 
 def test_calibration_error_by_hand():
@@ -47,12 +47,26 @@ def test_it_is_the_best_of_all_temperatures(seed):
     labels = rng.integers(0, 3, 12)
     found = calibrate(logits, labels)
     for other in np.geomspace(0.05, 20, 25):
-        assert found.loss_after <= cross_entropy((logits / other).astype(np.float32), labels) + 1e-6
+        assert cautious_loss(logits, labels, found.temperature) <= cautious_loss(logits, labels, other) + 1e-6
 
 
-def test_with_no_mistake_to_learn_from_it_stays_within_bounds():
+def test_cautious_loss_by_hand():
+    """Two pictures: a quarter of the target lies evenly on both classes, so that 7/8 is the share of its own."""
     logits = np.array([[3.0, 0.0], [0.0, 3.0]], np.float32)
-    assert 0.05 <= calibrate(logits, np.array([0, 1])).temperature < 0.051
+    p = 1 / (1 + np.exp(-3))
+    assert cautious_loss(logits, np.array([0, 1]), 1.0) == pytest.approx(-7 / 8 * np.log(p) - 1 / 8 * np.log(1 - p))
+
+
+@pytest.mark.parametrize("num_images", [2, 10, 100])
+def test_a_few_right_answers_are_no_proof_of_certainty(num_images):
+    logits = np.tile(np.array([[5.0, 0.0]], np.float32), (num_images, 1))
+    found = calibrate(logits, np.zeros(num_images, np.int64))
+    stated = softmax(logits / np.float32(found.temperature))[0, 0]
+    assert stated == pytest.approx(1 - 1 / (2 * (num_images + 2)), rel=1e-3)
+
+
+def test_only_wrong_answers_make_it_as_unsure_as_can_be():
+    logits = np.array([[3.0, 0.0], [0.0, 3.0]], np.float32)
     assert calibrate(logits, np.array([1, 0])).temperature == pytest.approx(HIGHEST, rel=0.01)
 
 

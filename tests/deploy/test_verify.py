@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from depthwise.deploy.verify import check_golden, compare, noise, pack_golden
-from depthwise.metrics import softmax
 
 BEFORE = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, 0.0]], np.float32)
 LABELS = np.array([0, 1, 1])
@@ -35,7 +34,13 @@ def test_a_picture_that_differs_is_named(wrong):
 def test_the_temperature_counts():
     after = BEFORE + np.float32(0.01) * np.arange(3, dtype=np.float32)
     assert not compare(BEFORE, after, 1.0, None).is_passed
-    assert compare(BEFORE, after, 100.0, None).is_passed
+    assert not compare(BEFORE, after, 100.0, None).is_passed  # nor does a high temperature hide it
+
+
+def test_a_low_temperature_does_not_hide_a_difference():
+    after = BEFORE + np.array([0.5, 0, 0], np.float32)
+    assert compare(10 * BEFORE, 10 * BEFORE + (after - BEFORE), 0.05, None).differing == (2,)  # a tie
+    assert compare(BEFORE[:2], after[:2], 0.02, None).differing == (0, 1)
 
 
 class Fake:
@@ -51,7 +56,7 @@ class Fake:
 
 def test_pictures_travel_along_and_tell_another_machine():
     pictures = noise(3, 20, 3)
-    packed = pack_golden(list(pictures), softmax(Fake().logits(pictures)))
+    packed = pack_golden(list(pictures), Fake().logits(pictures))
     assert check_golden(Fake(), packed) < 1e-6
     assert check_golden(Fake(0.5), packed) > 0.05
     assert check_golden(Fake(float("nan")), packed) == float("inf")

@@ -36,7 +36,7 @@ class Calibration:
 
 
 def calibrate(logits: Logits, labels: Labels) -> Calibration:
-    """Fit the temperature that makes the cross-entropy of logits (N, K) / temperature least; N must be above 0.
+    """Fit the temperature that makes `cautious_loss` of logits (N, K) least; N must be above 0.
 
     Of more than MOST pictures, that many from all over the set are used.
     """
@@ -58,19 +58,29 @@ def _fit(logits: Logits, labels: Labels) -> float:
     """Return the temperature by golden-section search over its logarithm: the loss is convex in 1 / temperature."""
     ratio = (np.sqrt(5) - 1) / 2
     low, high = np.log(LOWEST), np.log(HIGHEST)
-
-    def loss(point: float) -> float:
-        return cross_entropy((logits / np.exp(point)).astype(np.float32), labels)
-
     left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = loss(left), loss(right)
+    at_left, at_right = (cautious_loss(logits, labels, np.exp(point)) for point in (left, right))
     for _ in range(40):  # to 1e-8 of the range
         if at_left <= at_right:
             high, right, at_right = right, left, at_left
             left = high - ratio * (high - low)
-            at_left = loss(left)
+            at_left = cautious_loss(logits, labels, np.exp(left))
         else:
             low, left, at_left = left, right, at_right
             right = low + ratio * (high - low)
-            at_right = loss(right)
+            at_right = cautious_loss(logits, labels, np.exp(right))
     return round(float(np.exp((low + high) / 2)), 6)
+
+
+def cautious_loss(logits: Logits, labels: Labels, temperature: float) -> float:
+    """Return the cross-entropy against targets of which 1 / (N + 2) lies evenly on all classes, nats.
+
+    Platt's correction (1999, section 2.2) for few pictures: N right answers out of N are no proof of certainty, and
+    without it the temperature would fall to its bound.
+    """
+    doubt = 1 / (len(labels) + 2)
+    cooled = (logits / temperature).astype(np.float64)
+    shifted = cooled - cooled.max(axis=1, keepdims=True)
+    log_chances = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    own = np.take_along_axis(log_chances, labels[:, None], axis=1).mean()
+    return float(-(1 - doubt) * own - doubt * log_chances.mean())

@@ -31,7 +31,6 @@ from depthwise.deploy.verify import (
     pack_golden,
 )
 from depthwise.errors import UserError, require
-from depthwise.metrics import softmax
 from depthwise.workflows.evaluation import Evaluation, evaluate
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import RunFolder, find_model
@@ -107,7 +106,7 @@ def export(
         "versions": {name: version(name) for name in ("depthwise", "torch", "onnx", "onnxscript", "onnxruntime")},
     }
     chosen = _golden_places(labels, len(pictures))
-    golden = pack_golden([pictures[i] for i in chosen], softmax(before[chosen] / np.float32(engine.card.temperature)))
+    golden = pack_golden([pictures[i] for i in chosen], before[chosen])
     whole = describe(proto, engine.card, {"verification": evidence, "golden": golden})
     files.write_whole(out, whole)
     beside = out.with_suffix(".verification.json")
