@@ -110,6 +110,25 @@ def startup() -> str:
     )
 
 
+def predict() -> str:
+    """Return how fast an exported file answers."""
+    found = result("predict")
+    names = {"pytorch": "PyTorch", "exported": "exported file", "bare": "ONNX Runtime, bare network"}
+    ones, many = (found[f"batch_{batch}"]["median_ms"] for batch in (1, 32))
+    rows = [f"| {title} | {ones[name]:.1f} ms | {many[name]:.0f} ms |" for name, title in names.items()]
+    return "\n".join(
+        [
+            "| engine | one picture | 32 pictures |",
+            "|---|---:|---:|",
+            *rows,
+            "",
+            f"`{found['network']}`, 224 px, one thread, median of {found['rounds']} interleaved calls. "
+            f"`depthwise predict model.onnx photo.jpg`: {found['process_ms'] / 1000:.2f} s from start to answer, "
+            f"{found['process_mib']} MiB at its peak. {witness(found)}.",
+        ]
+    )
+
+
 def peers() -> str:
     """Return which networks were compared with others' implementations, and how far they differ."""
     found = result("peers")
@@ -175,7 +194,7 @@ def audit() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, peers, audit)
+    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit)
 }
 
 

@@ -17,6 +17,10 @@ class Diverged(UserError):
     """A loss or weight that is no number any more."""
 
 
+class CannotFetch(UserError):
+    """A file did not come whole from its address."""
+
+
 class UnusablePicture(Exception):
     """One file that cannot become pixels. It is named, counted and left out; never replaced by another picture.
 

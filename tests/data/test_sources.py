@@ -200,7 +200,7 @@ def test_the_download_is_shown_in_chunks(tmp_path, server, offer, monkeypatch):
             seen.append((label, total, len(items)))
             yield from items
 
-    monkeypatch.setattr(sources, "CHUNK", 1000)
+    monkeypatch.setattr("depthwise.download.CHUNK", 1000)
     offer(address=f"http://127.0.0.1:{server.server_port}/")
     sources.get("tiny", tmp_path / "out", console=Console())
     num_chunks = {f"Fetching {name}": -(-len(content) // 1000) for name, content in CONTENT.items()}

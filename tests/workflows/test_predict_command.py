@@ -107,3 +107,13 @@ def test_prediction_and_evaluation_see_the_same_pixels(trained, capsys):
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     right = [answer["label"] == record.label for answer, record in zip(answers, test, strict=True)]
     assert sum(right) / len(right) == pytest.approx(top1)
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_made_harmless():
+    from depthwise.deploy.predict import Prediction, Score
+    from depthwise.workflows.prediction import render
+
+    answer = Prediction("=cmd().png", "+1 class", 0.5, (Score("+1 class", 0.5),))
+    line = "".join(render([answer], "csv")).splitlines()[1]
+    assert line.startswith("'=cmd().png,'+1 class,0.5")
+    assert '"path": "=cmd().png"' in "".join(render([answer], "jsonl"))  # JSON is nothing to compute

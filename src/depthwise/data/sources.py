@@ -1,10 +1,7 @@
 """Public data sets as class folders. Whole or absent: a broken download leaves nothing that looks usable."""
 
 import hashlib
-import http.client
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,11 +12,9 @@ from pathlib import Path
 from depthwise import files
 from depthwise.console import Quiet
 from depthwise.data.source_kinds import CifarSource, ElpvSource, FlowersSource, IdxSource, Source
-from depthwise.errors import UserError
+from depthwise.download import receive
+from depthwise.errors import CannotFetch, UserError
 from depthwise.files import cache_folder
-
-CHUNK = 2**18
-
 
 FASHION_MNIST = IdxSource(
     name="fashion-mnist",
@@ -134,25 +129,15 @@ def download(source: Source, folder: Path, console: Quiet) -> None:
     """Fetch the source's files into `folder`, each checked against its MD5. Raises UserError."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, md5 in source.md5.items():
-        digest = hashlib.md5(usedforsecurity=False)
         try:
-            with urllib.request.urlopen(source.address + name, timeout=30) as reply, open(folder / name, "wb") as file:
-                length = int(reply.headers.get("Content-Length") or 0)
-                chunks = iter(partial(reply.read, CHUNK), b"")
-                for chunk in console.track(chunks, -(-length // CHUNK), f"Fetching {name}"):
-                    digest.update(chunk)
-                    file.write(chunk)
-                if length and file.tell() != length:
-                    raise http.client.IncompleteRead(b"", length - file.tell())
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()  # it is the reply, too
-            raise UserError(
-                f"cannot fetch {source.address}{name}: {getattr(error, 'reason', error)}\n{_other_ways(source)}"
-            ) from error
-        wanted = md5 or _first_seen(source, name, digest.hexdigest())
-        if digest.hexdigest() != wanted:
-            raise UserError(f"{source.address}{name}: what came has MD5 {digest.hexdigest()}, not {wanted}; try again")
+            receive(source.address + name, folder / name, console)
+        except CannotFetch as error:
+            raise UserError(f"{error}\n{_other_ways(source)}") from error
+        with open(folder / name, "rb") as file:
+            found = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+        wanted = md5 or _first_seen(source, name, found)
+        if found != wanted:
+            raise UserError(f"{source.address}{name}: what came has MD5 {found}, not {wanted}; try again")
 
 
 def _other_ways(source: Source) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from depthwise.artifact import KEY, Card
 from depthwise.data.geometry import Geometry
 from depthwise.deploy.resize import Resize
+from depthwise.models.normalise import Normalise
 
 OPSET = 18
 IR_VERSION = 10
@@ -26,18 +27,14 @@ IR_VERSION = 10
 class Deployable(nn.Module):
     """Whole numbers from 0 to 255 (B, C, S, S) -> probabilities (B, K), logits (B, K)."""
 
-    offset: Tensor
-    scale: Tensor
-
     def __init__(self, model: nn.Module, geometry: Geometry, temperature: float) -> None:
         super().__init__()
         self.model, self.temperature = model, temperature
-        self.register_buffer("offset", 255 * torch.tensor(geometry.mean).view(1, -1, 1, 1))
-        self.register_buffer("scale", 1 / (255 * torch.tensor(geometry.std).view(1, -1, 1, 1)))
+        self.normalise = Normalise(geometry.mean, geometry.std)
 
     def forward(self, levels: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities and logits."""
-        logits = self.model((levels - self.offset) * self.scale)
+        logits = self.model(self.normalise.levels(levels))
         return torch.softmax(logits / self.temperature, 1), logits
 
 

@@ -53,6 +53,11 @@ def build_of(model: nn.Module) -> Build:
     return build
 
 
+def keep_build(model: nn.Module, build: Build) -> None:
+    """Leave the record on the network, for `build_of`."""
+    model.build = build  # type: ignore[assignment]
+
+
 def create_model(
     name: str,
     num_classes: int | None = None,
@@ -101,7 +106,7 @@ def build_model(spec: ModelSpec, build: Build) -> nn.Module:
         )
     except ValueError as error:
         raise UserError(f"{spec.name}: {error}") from error
-    model.build = build  # type: ignore[assignment]
+    keep_build(model, build)
     return model
 
 

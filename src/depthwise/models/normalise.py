@@ -16,4 +16,8 @@ class Normalise(nn.Module):
         self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(1, -1, 1, 1)), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return (images.permute(0, 3, 1, 2).float() - self.offset) * self.scale
+        return self.levels(images.permute(0, 3, 1, 2).float())
+
+    def levels(self, pixels: Tensor) -> Tensor:
+        """Return the same for float (B, C, H, W), values from 0 to 255."""
+        return (pixels - self.offset) * self.scale

@@ -81,10 +81,7 @@ def export(
     from depthwise.deploy.export import describe, to_onnx
 
     console, workers, out = console or Quiet(), default_workers() if workers is None else workers, Path(out)
-    if out.suffix != ".onnx":
-        raise UserError(f"--out {out}: the name of an exported file ends in .onnx")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    _check_target(out, overwrite=overwrite)
     path = find_model(model)
     engine = load(path, "cpu", factory).engine
     if not isinstance(engine, EagerEngine):
@@ -96,15 +93,8 @@ def export(
     exported = OnnxEngine(describe(proto, engine.card, {}), str(out))
     comparison = compare(before, _logits(exported, pictures), engine.card.temperature, labels)
     _refuse_differing(comparison, records, engine.card.model)
-    at_own_size = None if fixed_size else _compare_own_size(engine, exported, records)
-    evidence = {
-        "photos": len(records),
-        "comparison": comparison.to_json(),
-        "own_size": at_own_size.to_json() if at_own_size else None,
-        "model_sha256": fingerprint(path.read_bytes()),
-        "machine": {"processor": platform.machine(), "system": platform.system()},
-        "versions": {name: version(name) for name in ("depthwise", "torch", "onnx", "onnxscript", "onnxruntime")},
-    }
+    own_size = None if fixed_size else _compare_own_size(engine, exported, records)
+    evidence = _evidence(path, comparison, own_size, len(records))
     chosen = _golden_places(labels, len(pictures))
     golden = pack_golden([pictures[i] for i in chosen], before[chosen])
     whole = describe(proto, engine.card, {"verification": evidence, "golden": golden})
@@ -112,6 +102,25 @@ def export(
     beside = out.with_suffix(".verification.json")
     files.write_whole(beside, (json.dumps(evidence | {"sha256": fingerprint(whole)}, indent=1) + "\n").encode())
     return ExportResult(out, len(whole), comparison, bool(records), beside)
+
+
+def _check_target(out: Path, *, overwrite: bool) -> None:
+    if out.suffix != ".onnx":
+        raise UserError(f"--out {out}: the name of an exported file ends in .onnx")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+
+
+def _evidence(path: Path, comparison: Comparison, own_size: Comparison | None, num_photos: int) -> dict[str, Any]:
+    """Return what was compared, of which model file, by what."""
+    return {
+        "photos": num_photos,
+        "comparison": comparison.to_json(),
+        "own_size": own_size.to_json() if own_size else None,
+        "model_sha256": fingerprint(path.read_bytes()),
+        "machine": {"processor": platform.machine(), "system": platform.system()},
+        "versions": {name: version(name) for name in ("depthwise", "torch", "onnx", "onnxscript", "onnxruntime")},
+    }
 
 
 def _pictures(

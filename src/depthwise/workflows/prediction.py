@@ -12,6 +12,7 @@ from typing import Literal, TextIO
 from depthwise import files
 from depthwise.console import Quiet
 from depthwise.data.index import find_pictures
+from depthwise.data.table import harmless
 from depthwise.deploy.predict import Classifier, Prediction
 
 Format = Literal["table", "json", "jsonl", "csv"]
@@ -96,7 +97,7 @@ def render(answers: Iterable[Prediction], form: Format) -> Iterator[str]:
 
 def _csv_line(values: tuple[str, ...]) -> str:
     buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerow(values)
+    csv.writer(buffer, lineterminator="\n").writerow([harmless(value) for value in values])
     return buffer.getvalue()
 
 

@@ -42,11 +42,7 @@ def mobilenet_v2(model: Network) -> Pairs:
     """MobileNetV2."""
     yield from (("stem.conv", "conv1"), ("stem.norm", "bn_conv1"))
     for number, (ours, _, _, block) in enumerate(blocks_of(model)):
-        at = f"block_{number}" if number else "expanded_conv"
-        for part in ("expand", "depthwise", "project"):
-            if has(block, part):
-                yield f"{ours}.{part}.conv", f"{at}_{part}"
-                yield f"{ours}.{part}.norm", f"{at}_{part}_bn"
+        yield from _inverted(ours, f"block_{number}" if number else "expanded_conv", block)
     yield from (("head.conv", "conv_1"), ("head.norm", "conv_1_bn"), ("classifier", "predictions"))
 
 
@@ -55,10 +51,7 @@ def mobilenet_v3(model: Network) -> Pairs:
     yield from (("stem.conv", "conv"), ("stem.norm", "conv_bn"))
     for number, (ours, _, _, block) in enumerate(blocks_of(model)):
         at = f"expanded_conv_{number}" if number else "expanded_conv"
-        for part in ("expand", "depthwise", "project"):
-            if has(block, part):
-                yield f"{ours}.{part}.conv", f"{at}_{part}"
-                yield f"{ours}.{part}.norm", f"{at}_{part}_bn"
+        yield from _inverted(ours, at, block)
         if has(block, "se"):
             yield f"{ours}.se.reduce", f"{at}_squeeze_excite_conv"
             yield f"{ours}.se.expand", f"{at}_squeeze_excite_conv_1"
@@ -68,6 +61,13 @@ def mobilenet_v3(model: Network) -> Pairs:
         ("penultimate", "conv_2"),
         ("classifier", "logits"),
     )
+
+
+def _inverted(ours: str, at: str, block: torch.nn.Module) -> Pairs:
+    for part in ("expand", "depthwise", "project"):
+        if has(block, part):
+            yield f"{ours}.{part}.conv", f"{at}_{part}"
+            yield f"{ours}.{part}.norm", f"{at}_{part}_bn"
 
 
 def efficientnet(model: Network) -> Pairs:

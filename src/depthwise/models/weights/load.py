@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from depthwise.errors import UserError
 from depthwise.models import blocks
-from depthwise.models.create import Build, build_of
+from depthwise.models.create import Build, build_of, keep_build
 from depthwise.models.registry import ModelSpec, model_info
 from depthwise.models.weights import keras, names
 from depthwise.models.weights.origins import AS_IS, Expected, candidates, expected
@@ -28,12 +28,16 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], or
     names leave no doubt. Raises UserError when they do leave doubt, or with a list of what is missing, left over or
     misshapen; the model is then unchanged.
     """
-    found = identify(model, source, origin)
-    fitted = _fit(found, model)
+    return fill(identify(model, source, origin), origin)
+
+
+def fill(found: "Identified", origin: str | None) -> nn.Module:
+    """Put identified weights into the model that they were identified for, and return it; otherwise `load_weights`."""
+    fitted = _fit(found, found.model)
     origin, wanted = _settle(found, origin)
     _make_as_expected(found.model, found.spec, wanted, origin)
-    model.load_state_dict(fitted)
-    return model
+    found.model.load_state_dict(fitted)
+    return found.model
 
 
 @dataclass(frozen=True)
@@ -189,8 +193,9 @@ def _make_as_expected(model: blocks.Network, spec: ModelSpec, wanted: Expected, 
             layer.act = blocks.activation(settings["activation"])()
     build = build_of(model)
     changed = {k: v for k, v in settings.items() if spec.allowed_options[k].default != v or k in build.options}
-    model.build = replace(  # type: ignore[assignment]
-        build, options={**build.options, **changed}, origin=origin, preprocessing=wanted.preprocessing
+    keep_build(
+        model,
+        replace(build, options={**build.options, **changed}, origin=origin, preprocessing=wanted.preprocessing),
     )
 
 
@@ -213,4 +218,4 @@ def adapt(model: blocks.Network, build: Build) -> None:
     if build.num_classes != own.num_classes:
         model.reset_classifier(build.num_classes)
         own = replace(own, num_classes=build.num_classes, classes=())
-    model.build = own  # type: ignore[assignment]
+    keep_build(model, own)

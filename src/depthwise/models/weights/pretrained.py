@@ -11,10 +11,10 @@ import torch
 from depthwise.console import Quiet
 from depthwise.errors import UserError
 from depthwise.models.blocks import Network
-from depthwise.models.create import Build, build_model, build_of
+from depthwise.models.create import Build, build_model, build_of, keep_build
 from depthwise.models.registry import ModelSpec
-from depthwise.models.weights.download import fetch
-from depthwise.models.weights.load import adapt, identify, load_weights
+from depthwise.models.weights.cached import fetch
+from depthwise.models.weights.load import adapt, fill, identify
 from depthwise.models.weights.origins import Public, public_weights
 from depthwise.models.weights.reading import preprocessing_in
 
@@ -54,13 +54,13 @@ def create_pretrained(
     num_classes, in_channels = found.num_classes or build.num_classes, found.in_channels or build.in_channels
     model = build_model(spec, replace(build, num_classes=num_classes, in_channels=in_channels))
     assert isinstance(model, Network)  # identify has seen to it
-    load_weights(model, path, origin)
+    fill(replace(found, model=model), origin)
     own = build_of(model)
     if own.preprocessing is None:
         own = replace(own, preprocessing=preprocessing_in(path))
     if num_classes == IMAGENET_CLASSES and own.origin:
         own = replace(own, classes=imagenet_classes())
-    model.build = own  # type: ignore[assignment]
+    keep_build(model, own)
     if is_adapted:
         adapt(model, build)
     return model

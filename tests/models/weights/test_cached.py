@@ -9,7 +9,7 @@ import pytest
 from depthwise.console import Quiet
 from depthwise.errors import UserError
 from depthwise.files import cache_folder
-from depthwise.models.weights.download import fetch
+from depthwise.models.weights.cached import fetch
 
 BODY = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(BODY).hexdigest()
