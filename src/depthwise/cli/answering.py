@@ -1,0 +1,211 @@
+"""Commands that use a model: predict, explain, export, verify, bench."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from depthwise.cli.app import AsJson, Device, Factory, Overwrite, Workers, app, bench_app, terminal_of
+from depthwise.errors import UserError, require
+
+
+@app.command(sort_key=6)
+def predict(
+    model: Path,
+    /,
+    *photos: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    top_k: int = 5,
+    format: Literal["table", "json", "jsonl", "csv"] = "table",
+    json_: AsJson = False,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+    factory: Factory = None,
+    device: Device = "auto",
+    workers: Workers = None,
+) -> int:
+    """Say what photos show, in the order given; a photo that cannot be read is a row with its reason.
+
+    Example: depthwise predict runs/first holiday/*.jpg --format csv --out answers.csv
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file.
+    photos
+        Files, folders, globs; - for paths on standard input, one a line.
+    top_k
+        How many classes to name per photo.
+    format
+        table, json (one array), jsonl (one object a line) or csv.
+    out
+        File to write instead of standard output.
+    """
+    if not photos:
+        raise UserError("predict needs photos: files, folders, globs, or - for paths on standard input")
+    if out and out.exists() and not overwrite:
+        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    for photo in photos:  # "-" had to be let through, so other hyphens came too
+        if photo.startswith("-") and photo != "-" and not os.path.lexists(photo):
+            raise UserError(f"predict has no option {photo}\nHelp: depthwise predict --help")
+    from depthwise.workflows.loading import load
+    from depthwise.workflows.prediction import Output
+
+    terminal = terminal_of(is_say_result=False)
+    classifier = load(model, device, factory)
+    output = Output("json" if json_ else format, out, sys.stdout)
+    num_answers, num_failed = output.write(
+        classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal
+    )
+    if not num_answers:
+        raise UserError(f"no photos found in {', '.join(photos)}")
+    if num_failed:
+        terminal.warn(f"{num_failed} of {num_answers} photos could not be used")
+    return 1 if num_failed else 0
+
+
+@app.command(sort_key=7)
+def explain(
+    model: Path,
+    photo: Path,
+    /,
+    *,
+    out: Path | None = None,
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
+    factory: Factory = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    json_: AsJson = False,
+) -> int:
+    """Draw where in a photo a model sees a class (Grad-CAM), as a PNG file.
+
+    Example: depthwise explain runs/first photo.jpg --out why.png
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file; an exported .onnx file keeps no maps.
+    photo
+        The photo.
+    out
+        The picture to write; by default PHOTO's name with -explained.png, in this folder.
+    class_
+        The class to look for; by default the answer.
+    """
+    if model.suffix != ".onnx":
+        require("torch", "train", "explaining an answer")
+    from depthwise import files
+    from depthwise.report.heat import draw_heat
+    from depthwise.report.target import check_target
+    from depthwise.workflows.explaining import explain as run_explain
+
+    out = out or Path(f"{photo.stem}-explained.png")
+    check_target(out, "--out", ".png", overwrite=overwrite)
+    found = run_explain(model, photo, class_, factory=factory, device=device)
+    files.write_whole(out, draw_heat(found))
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+        return 0
+    print(f"{photo}: {found.label}, {found.probability:.1%}")
+    if found.label != found.answer:
+        print(f"The answer is {found.answer}")
+    print(f"Written: {out}\n\nNext: depthwise explain {shlex.quote(str(model))} PHOTO --class NAME")
+    return 0
+
+
+@app.command(sort_key=8)
+def export(
+    model: Path,
+    /,
+    *,
+    out: Path,
+    data: Path | None = None,
+    fixed_size: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Overwrite = False,
+    factory: Factory = None,
+    workers: Workers = None,
+) -> int:
+    """Write a model as one ONNX file: photo in, probabilities out. It is compared with the model first.
+
+    Example: depthwise export runs/first --out model.onnx
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file.
+    out
+        The file to write; its verification goes beside it as JSON.
+    data
+        Photos to compare on; by default the run's validation photos.
+    fixed_size
+        Leave the resizing out of the graph: photos must have the network's size.
+    """
+    require("torch", "train", "exporting")
+    from depthwise.report.tables import export_text
+    from depthwise.workflows.exporting import export as run_export
+
+    terminal = terminal_of()
+    result = run_export(
+        model, out, data, fixed_size=fixed_size, overwrite=overwrite, factory=factory, workers=workers, console=terminal
+    )
+    print(export_text(result))
+    print(f"\nNext: depthwise predict {shlex.quote(str(out))} PHOTO...   (needs no torch)")
+    return 0
+
+
+@app.command(sort_key=9)
+def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, workers: Workers = None) -> int:
+    """Check on this machine that an exported file computes what it did where it was exported. Needs no torch.
+
+    Example: depthwise verify model.onnx
+
+    Parameters
+    ----------
+    model
+        An exported .onnx file.
+    data
+        Photos with classes, to tell its accuracy on, too.
+    """
+    from depthwise.report.tables import evaluation_table
+    from depthwise.workflows.exporting import verify as run_verify
+
+    worst, found = run_verify(model, data, workers=workers, console=terminal_of(is_say_result=False))
+    if json_:
+        print(json.dumps({"max_probability_difference": worst, "evaluation": found.to_json() if found else None}))
+        return 0
+    print(f"{model} computes here what it did where it was exported: probabilities differ by {worst:.1e} at most")
+    if found:
+        print(f"\n{evaluation_table(found)}")
+    print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
+    return 0
+
+
+@bench_app.default
+def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, json_: AsJson = False) -> int:
+    """Measure how fast a model answers on this machine, by threads and batch, and how much memory it takes.
+
+    Example: depthwise bench model.onnx
+
+    Parameters
+    ----------
+    model
+        An exported .onnx file (needs no torch), or a run folder or a model file (then PyTorch computes).
+    seconds
+        About how long to measure times; memory comes on top. What does not fit in is left out, and said so.
+    """
+    if model.suffix != ".onnx":
+        require("torch", "train", "measuring a model file in PyTorch")
+    from depthwise.report.measured import bench_text
+    from depthwise.workflows.benching import bench as run_bench
+
+    found = run_bench(model, seconds=seconds, factory=factory, console=terminal_of(is_say_result=False))
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return 0
+    named = shlex.quote(str(model))
+    step = f"predict {named} PHOTO..." if model.suffix == ".onnx" else f"export {named} --out model.onnx"
+    print(f"{bench_text(found)}\n\nNext: depthwise {step}")
+    return 0
