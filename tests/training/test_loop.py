@@ -20,7 +20,7 @@ from depthwise.models.create import create_model
 from depthwise.models.normalise import Normalise
 from depthwise.training.loop import EpochReport, StepReport, ValidationReport, compute_logits, run
 from depthwise.training.optim import build_optimizer
-from depthwise.training.schedule import cosine
+from depthwise.training.schedule import learning_rate
 from depthwise.training.state import TrainState
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def build(config: TrainConfig = CONFIG, drop_rate: float = 0.2) -> TrainState:
     torch.manual_seed(config.seed)
     model = create_model("mobilenet_v2_x0_35", 3, small_input=True, drop_rate=drop_rate)
     model = model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = build_optimizer(model, config)
     return TrainState(model, optimizer)
 
 
@@ -152,7 +152,7 @@ def test_dropout_is_drawn_anew_in_every_step():
 
     def masks() -> Any:
         model = Recorder()
-        list(reports(TrainState(model, build_optimizer(model, momentum=0.9, weight_decay=0.0))))
+        list(reports(TrainState(model, build_optimizer(model, TrainConfig(momentum=0.9, weight_decay=0.0)))))
         return model.masks
 
     first = masks()
@@ -168,7 +168,7 @@ def test_every_epoch_shows_every_picture_once_in_an_order_of_its_own():
 
     seen: list[list[float]] = []
     model = Recorder()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     list(reports(state, replace(CONFIG, augment="none")))
     first, second = seen[:NUM_TRAIN], seen[NUM_TRAIN:]
     assert first != second
@@ -189,7 +189,7 @@ def test_reports_tell_every_step_and_every_epoch():
     assert state.history == [first.row, second.row]
     row = second.row
     assert (row["epoch"], row["step"], row["num_train_images"], row["num_valid_images"]) == (2, 8, NUM_TRAIN, 9)
-    assert row["lr"] == cosine(7, 8, lr=CONFIG.lr, warmup=CONFIG.warmup)
+    assert row["lr"] == learning_rate(7, 4, CONFIG)
     weighted = sum(report.loss * size for report, size in zip(steps[4:], (8, 8, 6, 5), strict=True))
     assert row["train_loss"] == pytest.approx(weighted / NUM_TRAIN)
     assert first.is_best
@@ -223,7 +223,7 @@ def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_with_the_lowe
 
     monkeypatch.setattr("depthwise.training.loop.compute_logits", script)
     model = Mean()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     got = [r.is_best for r in reports(state, replace(CONFIG, epochs=5)) if isinstance(r, EpochReport)]
     assert got == [True, True, True, False, False]
     assert (state.best_epoch, state.best_top1) == (3, 1.0)
@@ -231,7 +231,7 @@ def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_with_the_lowe
 
 def test_the_training_loss_is_the_smoothed_cross_entropy_before_the_step():
     model = Mean()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     config = replace(CONFIG, batch_size=27, augment="none", label_smoothing=0.3)
     report = next(reports(state, config))
     logits = NORMALISE(torch.from_numpy(TRAIN.images)).mean((2, 3))
@@ -242,7 +242,7 @@ def test_the_training_loss_is_the_smoothed_cross_entropy_before_the_step():
 def test_a_separable_problem_is_learnt():
     model = Mean()
     nn.init.zeros_(model.weight)
-    state = TrainState(model, build_optimizer(model, momentum=0.9, weight_decay=5e-4))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.9, weight_decay=5e-4)))
     list(reports(state, replace(CONFIG, epochs=8, label_smoothing=0.0)))
     losses = [row["train_loss"] for row in state.history]
     assert losses == sorted(losses, reverse=True)
@@ -257,7 +257,7 @@ def test_a_finished_run_has_nothing_left_to_do(unbroken: TrainState):
 def test_a_loss_that_is_not_finite_names_the_step_and_the_learning_rate():
     config = replace(CONFIG, lr=900.0, warmup=0.0)
     model = Mean()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     with torch.no_grad():
         model.weight[0, 0] = float("nan")
     with pytest.raises(UserError, match=r"the training loss became nan at step 1 \(epoch 1\)") as got:
@@ -268,7 +268,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_learning_rate():
 
 def test_weights_that_the_last_step_broke_are_not_taken_for_perfect():
     model = Mean()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     steps = reports(state, replace(CONFIG, epochs=1))
     for _ in islice(steps, 4):
         pass

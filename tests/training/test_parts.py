@@ -47,7 +47,7 @@ def dataset(count: int) -> Dataset:
 def first_step(config: TrainConfig, count: int = 11) -> tuple[Linear, StepReport, dict[str, Tensor]]:
     model = Linear()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     data = dataset(count)
     reports = run(state, data, data, config, normalise=NORMALISE, device=torch.device("cpu"), workers=0)
     report: Any = next(iter(reports))
@@ -75,7 +75,7 @@ def test_parts_draw_their_own_dropout():
             return self.classifier(images.mean((2, 3)))
 
     model, data = Dropping(), dataset(8)
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     config = replace(CONFIG, accumulate=3)
     next(iter(run(state, data, data, config, normalise=NORMALISE, device=torch.device("cpu"), workers=0)))
     assert len({tuple(mask) for mask in model.seen}) == len(model.seen) == 3
