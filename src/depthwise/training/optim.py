@@ -69,20 +69,18 @@ class RMSpropTF(Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Change all parameters that have a gradient."""
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            if not parameters:
-                continue
-            gradients: Any = [p.grad for p in parameters]
-            if group["weight_decay"]:
-                gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
-            squares, momenta = zip(*map(self._memory, parameters), strict=True)
-            torch._foreach_mul_(squares, group["decay"])
-            torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])
-            roots = torch._foreach_add(squares, group["epsilon"])
-            torch._foreach_sqrt_(roots)
-            torch._foreach_mul_(momenta, group["momentum"])
-            torch._foreach_addcdiv_(momenta, gradients, roots, group["lr"])
-            torch._foreach_sub_(parameters, momenta)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._change(parameter, parameter.grad, group)
+
+    def _change(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        # One tensor after the other: on a processor faster than torch's _foreach calls, whose tensors leave its caches.
+        square, momentum = self._memory(parameter)
+        gradient = gradient.add(parameter, alpha=group["weight_decay"])
+        square.mul_(group["decay"]).addcmul_(gradient, gradient, value=1 - group["decay"])
+        root = (square + group["epsilon"]).sqrt_()
+        momentum.mul_(group["momentum"]).addcdiv_(gradient, root, value=group["lr"])
+        parameter.sub_(momentum)
 
     def _memory(self, parameter: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean square and momentum of a parameter."""
