@@ -177,9 +177,9 @@ def find_lr(
     *,
     config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
     init: Path | None = None,
-    low: float = 1e-5,
-    high: float = 10.0,
-    steps: int = 100,
+    low: float | None = None,
+    high: float | None = None,
+    steps: int = 200,
     svg: Path | None = None,
     overwrite: Overwrite = False,
     json_: AsJson = False,
@@ -200,9 +200,9 @@ def find_lr(
     init
         Model file or run folder to start from.
     low
-        Learning rate of the first step.
+        Learning rate of the first step; by default a thousandth of what train would use.
     high
-        Learning rate of the last step.
+        Learning rate of the last step; by default a hundred times what train would use.
     steps
         Steps of the trial.
     svg

@@ -10,8 +10,10 @@ from depthwise.training.loop import Loop
 
 MEMORY = 0.95
 """Share of the old mean in the smoothed loss: about the last 20 steps count."""
-DIVERGED = 4.0
-"""Times the lowest smoothed loss at which the sweep ends."""
+DIVERGED = 1.1
+"""Times its lowest at which the smoothed loss has diverged. Batch norm keeps broken networks from much more."""
+NOISY = 0.1
+"""Share of the steps in which the smoothed loss is a mean of too few to tell."""
 
 
 class Point(NamedTuple):
@@ -37,7 +39,7 @@ class Sweep(Loop):
         return rising(step, self.num_steps, self.low, self.high)
 
     def points(self) -> Iterator[Point]:
-        """Take the steps, epoch after epoch; end early once the loss has left its lowest far behind, or is no number.
+        """Take the steps, epoch after epoch; end early once the smoothed loss has diverged, or a loss is no number.
 
         Smith 2017, arXiv:1506.01186, section 3.3, with a rate that rises exponentially, so that all its powers of ten
         get as many steps. Changes the state: give it one of its own.
@@ -50,7 +52,8 @@ class Sweep(Loop):
                     smooth = mean / (1 - MEMORY**report.step)  # as if the mean had begun with the first loss
                     best = min(best, smooth)
                     yield Point(self.lr(report.step - 1), report.loss, smooth)
-                    if smooth > DIVERGED * best or report.step == self.num_steps:
+                    has_diverged = smooth > DIVERGED * best and report.step > NOISY * self.num_steps
+                    if has_diverged or report.step == self.num_steps:
                         return
                 self.state.epoch, self.state.batch = self.state.epoch + 1, 0
         except Diverged:
@@ -65,13 +68,14 @@ def rising(step: int, num_steps: int, low: float, high: float) -> float:
 def suggest(points: Sequence[Point]) -> float | None:
     """Return the learning rate at which the smoothed loss falls most steeply over ln(lr), before its lowest.
 
-    None where it never falls. The steepest place leaves a margin to the rate at which training breaks; it is the usual
-    reading of the plot.
+    Slopes are taken over a tenth of the points. None where it never falls. The steepest place leaves a margin to the
+    rate at which training breaks; it is the usual reading of the plot.
     """
+    reach = max(1, len(points) // 20)
     lowest = min(range(len(points)), key=lambda number: points[number].smooth, default=0)
-    falls = [
-        (points[number + 1].smooth - points[number - 1].smooth, number)  # all steps are equally wide in ln(lr)
-        for number in range(1, lowest)
+    slopes = [  # all steps are equally wide in ln(lr)
+        (points[number + reach].smooth - points[number - reach].smooth, number)
+        for number in range(reach, lowest + 1 - reach)
     ]
-    slope, number = min(falls, default=(0.0, 0))
+    slope, number = min(slopes, default=(0.0, 0))
     return points[number].lr if slope < 0 else None

@@ -57,9 +57,9 @@ def find_lr(
     split: SplitConfig | None = None,
     *,
     init: str | Path | None = None,
-    low: float = 1e-5,
-    high: float = 10.0,
-    num_steps: int = 100,
+    low: float | None = None,
+    high: float | None = None,
+    num_steps: int = 200,
     device: str = "auto",
     threads: int | None = None,
     workers: int | None = None,
@@ -67,15 +67,17 @@ def find_lr(
 ) -> Finding:
     """Return how the loss fares while the learning rate rises from `low` to `high` in `num_steps` steps.
 
-    Network, pictures and settings are those that `train` would begin with; nothing is written. Raises UserError.
+    Without them from a thousandth of the rate that `train` would use to a hundred times that. Network, pictures and
+    settings are those that `train` would begin with; nothing is written. Raises UserError.
     """
+    config, console = settle(config or TrainConfig(), init), console or Quiet()
+    low, high = low or config.peak_lr / 1000, high or config.peak_lr * 100
     if not 0 < low < high:
         raise UserError(f"--low {low:g} and --high {high:g}: both above 0, and --low the smaller one")
     if num_steps < FEWEST_STEPS:
         raise UserError(f"--steps {num_steps}: at least {FEWEST_STEPS}, or the smoothed loss says nothing")
     if threads is not None:
         set_threads(threads)
-    config, console = settle(config or TrainConfig(), init), console or Quiet()
     place = local_device(choose_device(device))
     with tempfile.TemporaryDirectory() as folder:
         request = _request(data, folder, config, split, init, default_workers() if workers is None else workers)
