@@ -19,7 +19,7 @@ SEEDS = (0, 1, 2)
 LARGEST, RATIO = 100, 10
 NUM_VALID, NUM_TEST = 10, 100
 """Pictures per class; validation and test have as many of each class, so that accuracy is balanced accuracy."""
-CONFIG = {"model": "lenet5", "epochs": 30, "batch_size": 32}
+CONFIG = {"model": "lenet5", "epochs": 30, "batch_size": 32, "lr": 0.02}
 
 
 def cut(source: Path, seed: int, out: Path) -> list[int]:
@@ -50,7 +50,7 @@ def main(source: Path) -> None:
         for seed in SEEDS:
             counts = cut(source, seed, manifest)
             for way in WAYS:
-                config = dw.TrainConfig(**CONFIG, seed=seed, class_balance=way)  # type: ignore[arg-type]
+                config = dw.TrainConfig(**CONFIG, seed=seed, class_balance=way)
                 dw.train(manifest, run, config, overwrite=True, workers=0)
                 recall, _ = recall_precision(dw.evaluate(run).scores.confusion)
                 rare = np.argsort(counts)[:3]

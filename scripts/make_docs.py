@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md")
+PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md", "docs/training.md")
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -193,8 +193,33 @@ def audit() -> str:
     )
 
 
+def class_balance() -> str:
+    """Return what the ways to balance classes do on an unequal cut."""
+    found = result("class_balance")
+    rows = []
+    for way in dict.fromkeys(row["way"] for row in found["rows"]):
+        mine = [row for row in found["rows"] if row["way"] == way]
+        balanced, rare = (mean(row[name] for row in mine) for name in ("balanced", "rare"))
+        each = ", ".join(f"{row['balanced']:.1%}" for row in mine)
+        rows.append(f"| `{way}` | {balanced:.1%} | {rare:.1%} | {each} |")
+    return "\n".join(
+        [
+            "| `--class-balance` | balanced accuracy | recall of the three rarest classes | balanced, by seed |",
+            "|---|---:|---:|---|",
+            *rows,
+            "",
+            f"A cut of Fashion-MNIST with {found['largest']} to {found['largest'] // found['ratio']} pictures per class "
+            f"({found['num_train']} in all; which class is rare depends on the seed), `{found['model']}`,",
+            f"{found['epochs']} epochs at a rate of {found['lr']:g}; {found['num_test']:,} test pictures, as many of each "
+            f"class; means of {len(found['seeds'])} seeds.",
+            f"`bench/class_balance.py`, {witness(found)}.",
+        ]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit)
+    part.__name__: part
+    for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit, class_balance)
 }
 
 
