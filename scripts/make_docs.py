@@ -208,10 +208,11 @@ def class_balance() -> str:
             "|---|---:|---:|---|",
             *rows,
             "",
-            f"A cut of Fashion-MNIST with {found['largest']} to {found['largest'] // found['ratio']} pictures per class "
-            f"({found['num_train']} in all; which class is rare depends on the seed), `{found['model']}`,",
-            f"{found['epochs']} epochs at a rate of {found['lr']:g}; {found['num_test']:,} test pictures, as many of each "
-            f"class; means of {len(found['seeds'])} seeds.",
+            f"Of Fashion-MNIST {found['largest']} to {found['largest'] // found['ratio']} pictures per class, "
+            f"{found['num_train']} in all;",
+            f"which class is rare depends on the seed. `{found['model']}`, {found['epochs']} epochs at a rate of "
+            f"{found['lr']:g}; {found['num_test']:,} test",
+            f"pictures, as many of each class; means of {len(found['seeds'])} seeds.",
             f"`bench/class_balance.py`, {witness(found)}.",
         ]
     )
