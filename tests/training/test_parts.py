@@ -104,6 +104,15 @@ def test_running_statistics_are_the_mean_of_what_the_parts_make_of_them():
     assert norm.running_var.item() == pytest.approx(0.75 * 1 + 0.25 * images[:2].var().item())
 
 
+def test_statistics_that_stay_are_not_averaged():
+    """Of frozen layers: sums and quotients would change their last bits."""
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.BatchNorm2d(1).eval())
+    assert [id(buffer) for buffer in StepStatistics(model, 3).buffers] == [
+        id(model[0].running_mean),
+        id(model[0].running_var),
+    ]
+
+
 def test_a_step_in_one_part_is_left_to_batch_norm():
     statistics = StepStatistics(nn.BatchNorm2d(1), 1)
     assert statistics.buffers == [] and statistics.sums == []
