@@ -183,7 +183,7 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
     check_image_size(model, geometry.image_size, geometry.channels)
     if request.config.freeze == "backbone":
         check_can_freeze(model, request.spec.name, is_warm=donor is not None)
-    check_stages(model, request.spec.name, request.config, is_warm=donor is not None)
+    check_stages(model, request.spec.name, request.config)
     if donor:
         check_donor(model, request.spec.name, geometry.channels, donor)
     num_bytes = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, momentum, one copy
