@@ -131,7 +131,8 @@ def known_score(
 ) -> NDArray[np.float64]:
     """Return how known each photo is, (B,), from logits (B, K), or features (B, D) for `distance`."""
     if kind == "max_softmax":
-        return softmax(logits).max(axis=1)
+        stated: NDArray[np.float64] = softmax(logits).max(axis=1)
+        return stated
     if kind == "energy":
         most = logits.astype(np.float64).max(axis=1)
         known: NDArray[np.float64] = most + np.log(np.exp(logits - most[:, None]).sum(axis=1))

@@ -60,8 +60,9 @@ def _change_size(engine: "EagerEngine", image_size: int, console: Quiet) -> None
 
     trained = engine.card.geometry.image_size
     check_image_size(engine.model, image_size, engine.card.geometry.channels)
-    engine.card = replace(engine.card, geometry=replace(engine.card.geometry, image_size=image_size))
-    more = ", and its rule for decisions was set there" if engine.card.decision else ""
+    more = f"; its rule for decisions, set at {trained} px, is left out" if engine.card.decision else ""
+    geometry = replace(engine.card.geometry, image_size=image_size)
+    engine.card = replace(engine.card, geometry=geometry, decision={})
     console.warn(
         f"pictures of {image_size} px in a network trained at {trained} px: its batch norm statistics and its "
         f"temperature were measured at {trained} px{more}"
