@@ -15,7 +15,14 @@ from statistics import mean
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md", "docs/evaluation.md")
+PAGES = (
+    "README.md",
+    "docs/measurements.md",
+    "docs/weights.md",
+    "docs/data.md",
+    "docs/evaluation.md",
+    "docs/training.md",
+)
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -217,9 +224,34 @@ def unknown() -> str:
     )
 
 
+def class_balance() -> str:
+    """Return what the ways to balance classes do on an unequal cut."""
+    found = result("class_balance")
+    rows = []
+    for way in dict.fromkeys(row["way"] for row in found["rows"]):
+        mine = [row for row in found["rows"] if row["way"] == way]
+        balanced, rare = (mean(row[name] for row in mine) for name in ("balanced", "rare"))
+        each = ", ".join(f"{row['balanced']:.1%}" for row in mine)
+        rows.append(f"| `{way}` | {balanced:.1%} | {rare:.1%} | {each} |")
+    return "\n".join(
+        [
+            "| `--class-balance` | balanced accuracy | recall of the three rarest classes | balanced, by seed |",
+            "|---|---:|---:|---|",
+            *rows,
+            "",
+            f"Of Fashion-MNIST {found['largest']} to {found['largest'] // found['ratio']} pictures per class, "
+            f"{found['num_train']} in all;",
+            f"which class is rare depends on the seed. `{found['model']}`, {found['epochs']} epochs at a rate of "
+            f"{found['lr']:g}; {found['num_test']:,} test",
+            f"pictures, as many of each class; means of {len(found['seeds'])} seeds.",
+            f"`bench/class_balance.py`, {witness(found)}.",
+        ]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit, unknown)
+    for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit, unknown, class_balance)
 }
 
 

@@ -1,15 +1,30 @@
 """What a run is asked to do: frozen, checked when made, saved with the model. Fields are the command line's flags."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from depthwise.errors import UserError
+from depthwise.rules import check_freeze, check_idle, check_milestones, check_plateau, check_rivals
 
 MAX_SEED = 2**32 - 1
-LR_FRESH, LR_TUNED = 0.1, 0.01
-"""Learning rates for fresh weights and for weights that were trained before."""
+
+
+class Habit(NamedTuple):
+    """What an optimiser uses where nothing else is asked for."""
+
+    fresh: float  # highest learning rate, for fresh weights
+    tuned: float  # the same, for weights that were trained before
+    weight_decay: float
+    epsilon: float | None
+
+
+HABITS = {
+    "sgd": Habit(0.1, 0.01, 5e-4, None),
+    "rmsprop": Habit(0.004, 0.0004, 1e-5, 1e-3),
+    "adamw": Habit(0.002, 0.0002, 0.05, 1e-8),
+}
 
 
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
@@ -85,16 +100,16 @@ class TrainConfig:
     """Pictures per step."""
     pretrained: str | None = None
     """Start from others' weights: package, torchvision, timm, one of their names as timm:NAME, or a file."""
-    freeze: Literal["none", "backbone"] = "none"
-    """backbone: train the last layer only, on features that are computed once; quick, for weights trained before."""
     lr: float | None = None
-    """Learning rate at its highest, after warm-up; without it 0.1, or 0.01 when starting from other weights."""
+    """Learning rate at its highest, after warm-up; without it 0.1 for sgd, 0.004 for rmsprop, 0.002 for adamw, and a
+    tenth of that when starting from other weights."""
     warmup: float = 0.1
     """Share of all steps in which the learning rate rises from 0, linearly."""
     momentum: float = 0.9
-    """Nesterov momentum of SGD."""
-    weight_decay: float = 5e-4
-    """L2 penalty on weights; not on batch norm and biases."""
+    """Share of the last step that is kept; of adamw: of the mean gradient (its beta 1)."""
+    weight_decay: float | None = None
+    """Pull of weights towards 0, not on batch norm and biases; without it 5e-4 for sgd, 1e-5 for rmsprop, 0.05 for
+    adamw, whose decay is no part of the gradient."""
     label_smoothing: float = 0.1
     """Probability mass that the targets of training spread over all classes."""
     clip_grad: float | None = None
@@ -118,6 +133,48 @@ class TrainConfig:
     seed: int = 0
     """Decides weights, order and augmentation, and the split where there is none yet."""
 
+    # How weights are learnt.
+    optimizer: Literal["sgd", "rmsprop", "adamw"] = "sgd"
+    """sgd: with momentum; rmsprop: TensorFlow's, of the MobileNets and EfficientNet; adamw: steps of a like size."""
+    nesterov: bool = True
+    """sgd: look ahead along the momentum."""
+    rms_decay: float = 0.9
+    """rmsprop: share of the old mean square that is kept in each step."""
+    epsilon: float | None = None
+    """Added to the mean square: inside the root for rmsprop (1e-3), outside for adamw (1e-8)."""
+    schedule: Literal["cosine", "step", "exponential", "linear", "constant", "plateau"] = "cosine"
+    """How the learning rate falls after warm-up; plateau: whenever validation stops improving."""
+    decay: float | None = None
+    """Factor of the learning rate for step and plateau (0.1) and exponential (what leaves a hundredth at the end)."""
+    decay_every: float | None = None
+    """Epochs per decay for step (a third of all) and exponential (1); for plateau epochs without improvement (5)."""
+    milestones: str | None = None
+    """step: epochs after which the rate decays, e.g. 30,60,90; instead of --decay-every."""
+    warmup_epochs: float | None = None
+    """Warm-up in epochs, instead of --warmup."""
+    warmup_steps: int | None = None
+    """Warm-up in steps, instead of --warmup."""
+    ema: float = 0.0
+    """Validate and keep an average of the weights over the steps, that gives the old average this share (0.999)."""
+    patience: int | None = None
+    """Stop after so many epochs without a better one in validation."""
+    freeze: str = "none"
+    """Weights trained before that stay. backbone: all but the last layer, on features computed once, which is quick;
+    stages:N: those of the first N stages."""
+    unfreeze_after: int | None = None
+    """Epochs after which the stages that --freeze keeps learn too."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each stage to the one before it, for weights trained before (0.75)."""
+    class_balance: Literal["none", "weights", "sampler", "logit-adjust"] = "none"
+    """For classes of unequal size. weights: rare pictures count more; sampler: they are shown more often;
+    logit-adjust: rare classes must win by more."""
+    teacher: str | None = None
+    """Learn from the answers of this model file or run too; it needs the same classes."""
+    distill_weight: float = 0.9
+    """Share of the teacher in the loss; the labels have the rest."""
+    distill_temperature: float = 4.0
+    """What logits are divided by where the teacher's and ours are compared."""
+
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {
             "epochs": (1, 1_000_000),
@@ -132,14 +189,47 @@ class TrainConfig:
             "crop": (0, 0.5),
             "image_size": (8, 4096),
             "seed": (0, MAX_SEED),
+            "rms_decay": (0, 0.9999),
+            "epsilon": (1e-16, 10),
+            "decay": (1e-6, 0.9999),
+            "decay_every": (0.01, 1_000_000),
+            "warmup_epochs": (0, self.epochs),
+            "warmup_steps": (0, 1_000_000_000),
+            "ema": (0, 0.999999),
+            "patience": (1, 1_000_000),
+            "unfreeze_after": (1, self.epochs - 1),
+            "layer_decay": (0.01, 1),
+            "distill_weight": (0.01, 1),
+            "distill_temperature": (0.1, 100),
         }
         for name, (low, high) in bounds.items():
             _check_range(name, getattr(self, name), low, high)
+        values = vars(self)
+        check_idle(values, {field.name: field.default for field in fields(self)})
+        for check in (check_freeze, check_milestones, check_plateau, check_rivals):
+            check(values)
 
     @property
     def peak_lr(self) -> float:
         """The learning rate that is used."""
-        return LR_FRESH if self.lr is None else self.lr
+        return HABITS[self.optimizer].fresh if self.lr is None else self.lr
+
+    @property
+    def milestone_epochs(self) -> tuple[int, ...]:
+        """The numbers in `milestones`."""
+        return tuple(int(part) for part in (self.milestones or "").split(",") if part)
+
+    @property
+    def num_frozen_stages(self) -> int:
+        """The number in `freeze`, 0 without one."""
+        return int(self.freeze.removeprefix("stages:")) if self.freeze.startswith("stages:") else 0
+
+    def settled(self, *, is_warm: bool = False) -> "TrainConfig":
+        """Return it with the optimiser's own numbers where none are given; `is_warm`: weights were trained before."""
+        habit = HABITS[self.optimizer]
+        own: dict[str, Any] = {"lr": habit.tuned if is_warm else habit.fresh, "weight_decay": habit.weight_decay}
+        own["epsilon"] = habit.epsilon
+        return replace(self, **{name: value for name, value in own.items() if getattr(self, name) is None})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without those that are None."""

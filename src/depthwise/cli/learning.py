@@ -188,3 +188,77 @@ def evaluate(
     if not json_:
         print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
     return 1 if result.skipped else 0
+
+
+@app.command(sort_key=4)
+def find_lr(
+    data: Path,
+    /,
+    *,
+    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    init: Path | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    steps: int = 200,
+    svg: Path | None = None,
+    overwrite: Overwrite = False,
+    json_: AsJson = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Workers = None,
+) -> int:
+    """Find a learning rate: let it rise in a short trial run, and see where the loss falls and where it breaks.
+
+    Takes all settings of depthwise train; keeps nothing of what it trains.
+
+    Example: depthwise find-lr photos --model mobilenet_v3_small --svg lr.svg
+
+    Parameters
+    ----------
+    data
+        A splits.csv, a folder with train/ and valid/ or test/, or a folder of class folders.
+    init
+        Model file or run folder to start from.
+    low
+        Learning rate of the first step; by default a thousandth of what train would use.
+    high
+        Learning rate of the last step; by default a hundred times what train would use.
+    steps
+        Steps of the trial.
+    svg
+        File to draw the loss over the learning rate into.
+    """
+    require("torch", "train", "training")
+    from depthwise import files
+    from depthwise.report.lr_picture import draw_lr
+    from depthwise.report.lr_text import lr_text
+    from depthwise.report.target import check_target
+    from depthwise.workflows.finding_lr import find_lr as run_find
+
+    if svg:
+        check_target(svg, "--svg", ".svg", overwrite=overwrite)
+    config = config or TrainConfig()
+    found = run_find(
+        data,
+        config,
+        SplitConfig(seed=config.seed),
+        init=init,
+        low=low,
+        high=high,
+        num_steps=steps,
+        device=device,
+        threads=threads,
+        workers=workers,
+        console=terminal_of(is_say_result=not json_),
+    )
+    if svg and found.points:
+        files.write_whole(svg, draw_lr(found).encode())
+    if json_:
+        print(json.dumps(found.to_json()))
+        return 0
+    print(lr_text(found))
+    if svg and found.points:
+        print(f"\nWritten: {svg}")
+    if found.suggestion:
+        print(f"\nNext: depthwise train {shlex.quote(str(data))} --model {found.model} --lr {found.suggestion:.2g}")
+    return 0

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from depthwise.data.audit import parallel
 from depthwise.data.augment import random_crop, random_flip
 from depthwise.data.cache import Dataset
-from depthwise.data.order import Ids, batch_sizes, deal, epoch_order
+from depthwise.data.order import Ids, balanced_order, batch_sizes, deal, epoch_order
 
 
 class Batch(NamedTuple):
@@ -32,19 +32,24 @@ def training_batches(
     workers: int,
     parts: range = range(1),
     num_parts: int = 1,
+    is_balanced: bool = False,
 ) -> Iterator[Batch]:
     """Yield this epoch's batches from number `start` on: shuffled, shifted by up to `crop` of the side, mirrored.
 
-    Each batch is dealt into `num_parts`; those in `parts` come one by one.
+    Each batch is dealt into `num_parts`; those in `parts` come one by one. `is_balanced`: all classes equally often.
     """
     order = epoch_order(dataset.ids, seed, epoch)
+    shown_ids = dataset.ids[order]
+    if is_balanced:
+        order, shown_ids = balanced_order(dataset.labels, dataset.ids, seed, epoch)
     sizes = batch_sizes(len(dataset), batch_size)
     bounds = np.cumsum([0, *sizes])
 
     def make(place: tuple[int, int]) -> Batch:
         number, part = place
-        chosen = order[bounds[number] : bounds[number + 1]][deal(sizes[number], num_parts)[part]]
-        images, ids = dataset.images[chosen], dataset.ids[chosen]
+        places = np.arange(bounds[number], bounds[number + 1])[deal(sizes[number], num_parts)[part]]
+        chosen, ids = order[places], shown_ids[places]
+        images = dataset.images[chosen]
         images = random_crop(images, ids, seed, epoch, fraction=crop)
         if flip:
             images = random_flip(images, ids, seed, epoch)

@@ -12,7 +12,7 @@ from depthwise.config import SaveEvery, TrainConfig
 from depthwise.console import Quiet
 from depthwise.deploy.calibrate import calibrate
 from depthwise.errors import CannotWrite, Diverged, UserError
-from depthwise.training.loop import EpochReport
+from depthwise.training.reports import EpochReport
 from depthwise.training.state import TrainState
 from depthwise.workflows.run_folder import RunFolder
 
@@ -98,7 +98,7 @@ class Checkpoints:
             training = {"config": self.config.to_json(), "pictures": self.card.training["pictures"]} | report.row
             found = calibrate(report.logits, report.labels)
             card = replace(self.card, kind="model", training=training, calibration=found.to_json())
-            self.unwritten[self.folder.best] = artifact.pack(card, state.model.state_dict())
+            self.unwritten[self.folder.best] = artifact.pack(card, state.predictor.state_dict())
         lines = "".join(json.dumps(row) + "\n" for row in state.history)  # whole: never at odds with the checkpoint
         self.unwritten[self.folder.metrics] = lines.encode()
 

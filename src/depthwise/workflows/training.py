@@ -5,25 +5,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from depthwise.artifact import Card
-from depthwise.config import LR_FRESH, LR_TUNED, SaveEvery, SplitConfig, TrainConfig, default_workers
+from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_workers
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.order import batch_sizes
 from depthwise.errors import UserError
-from depthwise.models.create import create_model, parse_options
-from depthwise.models.normalise import Normalise
+from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
 from depthwise.training.distributed import Group, check_parts, join, local_device
-from depthwise.training.loop import run
-from depthwise.training.optim import build_optimizer
+from depthwise.training.loop import Teacher, run
+from depthwise.training.schedule import check_warmup, is_finished
 from depthwise.training.state import TrainState
 from depthwise.workflows.checkpoints import Checkpoints
 from depthwise.workflows.devices import choose_device, set_threads
-from depthwise.workflows.frozen import embed, freeze
 from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.settling import settle
+from depthwise.workflows.teaching import read_teacher, teacher_hash
 from depthwise.workflows.training_data import TrainingPictures, load_pictures
 from depthwise.workflows.training_drive import drive
 from depthwise.workflows.training_start import (
@@ -35,10 +34,7 @@ from depthwise.workflows.training_start import (
     open_run,
     plan,
 )
-from depthwise.workflows.warm_start import take_over
-
-SMALL_PART = 16
-"""Pictures per process below which batch norm is computed over all processes, on GPUs."""
+from depthwise.workflows.training_state import build_state, what_learns
 
 
 @dataclass(frozen=True)
@@ -81,9 +77,8 @@ def train(
     so many steps ("200") or seconds ("300s"). Started by torchrun, all processes train one network together. Raises
     UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
-    config, every = config or TrainConfig(), SaveEvery.parse(save_every)
-    if config.lr is None:
-        config = replace(config, lr=LR_TUNED if init or config.pretrained else LR_FRESH)
+    every = SaveEvery.parse(save_every)
+    config = settle(config or TrainConfig(), init)
     if init and config.pretrained:
         raise UserError("--init and --pretrained both name weights to start from: give one of them")
     spec = model_info(config.model)
@@ -105,6 +100,7 @@ def train(
         threads=threads,
         device=device,
         workers=default_workers() if workers is None else workers,
+        teacher=teacher_hash(config),
     )
     with join(choose_device(device)) as group:
         console = console if console and group.rank == 0 else Quiet()
@@ -115,9 +111,10 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
     start = group.first(lambda: plan(request, console))
     machine = _settle_machine(request, start, group)
     folder, config = request.folder, request.config
-    if start.card and start.position["epoch"] >= config.epochs:
-        console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")
+    if start.card and is_finished(start.position["epoch"], start.position["best_epoch"], config):
+        console.say(f"{folder.path} {_why_finished(start.position, config)} already; nothing to do.")
         return _result(folder, start.position, (), group)
+    teacher = read_teacher(config, start.index.classes, torch.device(machine["device"]))
     skipped = list(start.skipped)
     with load_pictures(start.index, start.geometry, folder.path, skipped, request.workers, console) as pictures:
         _check_same_pictures(pictures, group)
@@ -125,16 +122,17 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
         card = _card(request, start, pictures, machine)
         with torch.random.fork_rng():
             place = local_device(machine["device"])
-            state = _build_state(start, card, config, place, group, console)
+            state = build_state(start, card, config, place, group, console)
             group.first(lambda: open_run(folder, card, pictures, config, is_new=not start.card))
             console.say(_describe(card, config, pictures, machine))
-            _run(state, card, pictures, request, every, group, console, place)
+            _run(state, card, pictures, request, every, group, console, place, teacher)
     return _result(folder, state.position(), pictures.skipped, group)
 
 
 def _check(request: Request, start: Plan, pictures: TrainingPictures, group: Group) -> None:
     config = request.config
     check_parts(len(pictures.training), config.batch_size, group.size, config.accumulate)
+    check_warmup(len(batch_sizes(len(pictures.training), config.batch_size)), config)
     if start.card:
         check_unchanged(start.card, pictures, request.folder, allow_changes=request.allow_changes)
 
@@ -168,24 +166,6 @@ def _check_same_pictures(pictures: TrainingPictures, group: Group) -> None:
         )
 
 
-def _build_state(
-    start: Plan, card: Card, config: TrainConfig, place: torch.device, group: Group, console: Quiet
-) -> TrainState:
-    torch.manual_seed(config.seed)
-    model = create_model(card.model, len(card.classes), card.geometry.channels, card.small_input, **card.options)
-    if start.donor:
-        console.say(take_over(model, card.classes, start.donor))
-    if place.type == "cuda" and group.size > 1 and config.batch_size < SMALL_PART * group.size * config.accumulate:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model, group.steps)  # type: ignore[no-untyped-call]
-    model = model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = build_optimizer(model, momentum=config.momentum, weight_decay=config.weight_decay)
-    state = TrainState(model, optimizer)
-    if start.tensors is not None:
-        state.restore(start.tensors, start.position)
-    group.copy_first(list(model.state_dict().values()))  # equal seeds draw equal weights on equal machines only
-    return state
-
-
 def _run(
     state: TrainState,
     card: Card,
@@ -195,25 +175,22 @@ def _run(
     group: Group,
     console: Quiet,
     place: torch.device,
+    teacher: Teacher | None,
 ) -> None:
     config = request.config
     checkpoints = Checkpoints(request.folder, card, config, every, console)
     checkpoints.start(state)
-    normalise: nn.Module = Normalise(card.geometry.mean, card.geometry.std).to(place)
-    training, valid = pictures.training, pictures.valid
-    if config.freeze == "backbone":
-        training, valid = (embed(state.model, part, normalise, place, console) for part in (training, valid))
-        freeze(state.model)
-        config, normalise = replace(config, augment="none", recalibrate=False), nn.Identity()
+    shown, config, normalise = what_learns(state, card, pictures, config, place, console)
     reports = run(
         state,
-        training,
-        valid,
+        shown.training,
+        shown.valid,
         config,
         normalise=normalise,
         device=place,
         workers=request.workers,
         group=group,
+        teacher=teacher,
     )
     num_steps = len(batch_sizes(len(pictures.training), config.batch_size))
     num_reports = (config.epochs - state.epoch) * (num_steps + 1) - state.batch
@@ -227,6 +204,12 @@ def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures, machi
         f"{card.model}{small}: {len(card.classes)} classes, {len(pictures.training):,} training and "
         f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {machine['device']}{processes}."
     )
+
+
+def _why_finished(position: dict[str, Any], config: TrainConfig) -> str:
+    if position["epoch"] >= config.epochs:
+        return f"has its {config.epochs} epochs"
+    return f"stopped after epoch {position['epoch']}, {config.patience} epochs without a better one (--patience),"
 
 
 def _result(folder: RunFolder, position: dict[str, Any], skipped: tuple[Skipped, ...], group: Group) -> TrainResult:

@@ -17,13 +17,19 @@ from depthwise.errors import UserError
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec
 from depthwise.models.summary import check_image_size
+from depthwise.training.stages import check_stages
 from depthwise.workflows.frozen import check_can_freeze
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.training_data import TrainingPictures, choose_geometry, measure_colours, split_index
 from depthwise.workflows.warm_start import Donor, check_donor, fetch_donor, read_donor
 
-BUILT_IN = {"model", "pretrained", "freeze", "set", "image_size", "channels", "fit", "batch_size", "seed"}
-"""Settings that a checkpoint's weights and position make no sense without."""
+BUILT_IN = {
+    *("model", "pretrained", "freeze", "set", "image_size", "channels", "fit", "batch_size", "seed"),
+    *("optimizer", "layer_decay"),
+}
+"""Settings that a checkpoint's weights, optimiser and position make no sense without."""
+LENGTH = {"epochs", "patience"}
+"""Settings that say how long to go on."""
 MAX_BYTES = 2**38
 """What training's weights may need: 256 GiB, more than any machine this is for."""
 SMALL = 32
@@ -48,12 +54,15 @@ class Request:
     threads: int | None
     device: str
     workers: int
+    teacher: str | None = None
+    """Hash of the teacher's file."""
 
     @property
     def sources(self) -> dict[str, str]:
         """Where pictures and first weights come from: part of what a resumed run must not change."""
         sources = {"DATA": os.path.abspath(self.data)}
-        return sources | ({"init": os.path.abspath(self.init)} if self.init else {})
+        sources |= {"init": os.path.abspath(self.init)} if self.init else {}
+        return sources | ({"teacher's hash": self.teacher} if self.teacher else {})
 
 
 @dataclass(frozen=True)
@@ -102,10 +111,10 @@ def _find_donor(request: Request, console: Quiet) -> Donor | None:
 
 
 def _check_same_settings(card: Card, request: Request) -> None:
-    """Raise UserError when settings differ in more than the number of epochs."""
+    """Raise UserError when settings differ in more than how long to go on."""
     old = TrainConfig().to_json() | card.training["config"] | card.training["sources"]
     new = request.config.to_json() | request.sources
-    changed = sorted(name for name in {*old, *new} - {"epochs"} if old.get(name) != new.get(name))
+    changed = sorted(name for name in {*old, *new} - LENGTH if old.get(name) != new.get(name))
     listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
     if BUILT_IN & set(changed):
         raise UserError(
@@ -174,6 +183,7 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
     check_image_size(model, geometry.image_size, geometry.channels)
     if request.config.freeze == "backbone":
         check_can_freeze(model, request.spec.name, is_warm=donor is not None)
+    check_stages(model, request.spec.name, request.config, is_warm=donor is not None)
     if donor:
         check_donor(model, request.spec.name, geometry.channels, donor)
     num_bytes = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, momentum, one copy
