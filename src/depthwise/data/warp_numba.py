@@ -1,0 +1,130 @@
+"""`warp` and `recolour` of data/warp.py as machine code, to the bit: numba, no threads of its own, no interpreter lock.
+
+Integers and plain float64 in a fixed order: the same bits on every processor, whatever its vector units.
+"""
+
+import numpy as np
+from numba import njit
+from numba.types import Array, float64, int64, uint8, void
+
+from depthwise.data.warp import COLOUR_BITS, TAP_BITS, TEMPORARY_SHIFT
+
+ONE = 1 << TAP_BITS
+PICTURES = Array(uint8, 4, "C", readonly=True)
+"""Read-only, as the map of a file is; arrays that can be written to fit as well."""
+ROUND_COLUMN, ROUND_ROW = 1 << (TEMPORARY_SHIFT - 1), 1 << (2 * TAP_BITS - TEMPORARY_SHIFT - 1)
+
+
+@njit(nogil=True, inline="always", cache=True)
+def _find_taps(centre, support, size, places, weights):  # type: ignore[no-untyped-def]
+    """Fill in the pixels that a triangle about `centre` touches and what each counts; return how many there are."""
+    first = int(np.floor(centre - support + 0.5))
+    count = int(np.floor(centre + support + 0.5)) - first
+    total = 0.0
+    for k in range(count):
+        total += max(0.0, 1.0 - abs((first + k + 0.5) - centre) / support)
+    rest, largest = ONE, 0
+    for k in range(count):
+        share = max(0.0, 1.0 - abs((first + k + 0.5) - centre) / support) / total
+        weights[k] = int(np.floor(share * ONE + 0.5))
+        places[k] = min(max(first + k, 0), size - 1)
+        rest -= weights[k]
+        if weights[k] > weights[largest]:
+            largest = k
+    weights[largest] += rest
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _warp_upright(picture, matrix, result):  # type: ignore[no-untyped-def]
+    """Warp one picture whose axes stay axes: rows are mixed first, then columns, with the sums of `_warp_turned`."""
+    height, width, channels = picture.shape
+    side = result.shape[0]
+    support_x, support_y = max(1.0, abs(matrix[0, 0])), max(1.0, abs(matrix[1, 1]))
+    most = int(2 * max(support_x, support_y)) + 3
+    row_places, row_weights = np.empty(most, np.int32), np.empty(most, np.int32)
+    places = np.empty((most, side * channels), np.uint32)  # by tap, then along the row: loops that fill vector units
+    weights = np.zeros((most, side * channels), np.int32)
+    num_taps, left, right = 0, width, 0
+    for x in range(side):
+        centre = matrix[0, 0] * (x + 0.5) + matrix[0, 1] * 0.5 + matrix[0, 2]
+        count = _find_taps(centre, support_x, width, row_places, row_weights)
+        num_taps = max(num_taps, count)
+        left, right = min(left, row_places[0]), max(right, row_places[count - 1] + 1)
+        for k in range(most):
+            for c in range(channels):
+                places[k, x * channels + c] = row_places[min(k, count - 1)] * channels + c
+                if k < count:
+                    weights[k, x * channels + c] = row_weights[k]
+    start, stop = left * channels, right * channels
+    mixed, totals = np.empty(width * channels, np.int32), np.empty(side * channels, np.int32)
+    flat, flat_result = picture.reshape(height, width * channels), result.reshape(side, side * channels)
+    for y in range(side):
+        centre = matrix[1, 0] * 0.5 + matrix[1, 1] * (y + 0.5) + matrix[1, 2]
+        count = _find_taps(centre, support_y, height, row_places, row_weights)
+        mixed[start:stop] = ROUND_COLUMN
+        for k in range(count):
+            weight, line = row_weights[k], flat[row_places[k]]
+            for i in range(start, stop):
+                mixed[i] += weight * np.int32(line[i])
+        for i in range(start, stop):
+            mixed[i] >>= TEMPORARY_SHIFT
+        totals[:] = ROUND_ROW
+        for k in range(num_taps):
+            place, share = places[k], weights[k]
+            for i in range(len(totals)):
+                totals[i] += share[i] * mixed[place[i]]
+        for i in range(len(totals)):
+            flat_result[y, i] = totals[i] >> (2 * TAP_BITS - TEMPORARY_SHIFT)
+
+
+@njit(nogil=True, cache=True)
+def _warp_turned(picture, matrix, result):  # type: ignore[no-untyped-def]
+    """Warp one picture by any affine map: per pixel, columns of a small window are mixed, then their results."""
+    height, width, channels = picture.shape
+    side = result.shape[0]
+    support_x = max(1.0, np.sqrt(matrix[0, 0] * matrix[0, 0] + matrix[0, 1] * matrix[0, 1]))
+    support_y = max(1.0, np.sqrt(matrix[1, 0] * matrix[1, 0] + matrix[1, 1] * matrix[1, 1]))
+    xs, weights_x = np.empty(int(2 * support_x) + 3, np.int32), np.empty(int(2 * support_x) + 3, np.int32)
+    ys, weights_y = np.empty(int(2 * support_y) + 3, np.int32), np.empty(int(2 * support_y) + 3, np.int32)
+    for y in range(side):
+        for x in range(side):
+            u = matrix[0, 0] * (x + 0.5) + matrix[0, 1] * (y + 0.5) + matrix[0, 2]
+            v = matrix[1, 0] * (x + 0.5) + matrix[1, 1] * (y + 0.5) + matrix[1, 2]
+            num_x = _find_taps(u, support_x, width, xs, weights_x)
+            num_y = _find_taps(v, support_y, height, ys, weights_y)
+            for c in range(channels):
+                total = ROUND_ROW
+                for i in range(num_x):
+                    column = ROUND_COLUMN
+                    for j in range(num_y):
+                        column += weights_y[j] * picture[ys[j], xs[i], c]
+                    total += weights_x[i] * (column >> TEMPORARY_SHIFT)
+                result[y, x, c] = total >> (2 * TAP_BITS - TEMPORARY_SHIFT)
+
+
+@njit(void(PICTURES, int64[::1], float64[:, :, ::1], uint8[:, :, :, ::1]), nogil=True, cache=True)
+def warp(pictures, rows, matrices, result):  # type: ignore[no-untyped-def]
+    """Fill `result` with the pictures of those rows, each under its own map."""
+    for i in range(len(rows)):
+        if matrices[i, 0, 1] == 0.0 and matrices[i, 1, 0] == 0.0:
+            _warp_upright(pictures[rows[i]], matrices[i], result[i])
+        else:
+            _warp_turned(pictures[rows[i]], matrices[i], result[i])
+
+
+@njit(void(uint8[:, :, :, ::1], int64[:, :, ::1]), nogil=True, cache=True)
+def recolour(images, matrices):  # type: ignore[no-untyped-def]
+    """Replace each pixel by its picture's matrix times (channels, 1)."""
+    channels = images.shape[3]
+    for i in range(len(images)):
+        flat = images[i].reshape(-1, channels)
+        matrix = matrices[i].astype(np.int32)
+        for p in range(len(flat)):
+            if channels == 3:
+                r, g, b = np.int32(flat[p, 0]), np.int32(flat[p, 1]), np.int32(flat[p, 2])
+                for c in range(3):
+                    value = matrix[c, 0] * r + matrix[c, 1] * g + matrix[c, 2] * b + matrix[c, 3]
+                    flat[p, c] = min(max(value >> COLOUR_BITS, 0), 255)
+            else:
+                flat[p, 0] = min(max((matrix[0, 0] * flat[p, 0] + matrix[0, 1]) >> COLOUR_BITS, 0), 255)
