@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthwise.data.augment import Augmentation
 from depthwise.data.cache import Dataset
 from depthwise.data.index import Record
 from depthwise.data.loader import ordered_batches, training_batches
@@ -17,9 +18,10 @@ def dataset(number: int) -> Dataset:
     return Dataset(images, np.arange(number), ids, tuple(Record(Path(f"{i}.png"), str(i)) for i in range(number)))
 
 
-def batches(data: Dataset, **changes):
-    arguments = {"seed": 5, "epoch": 2, "start": 0, "batch_size": 8, "crop": 0.2, "flip": True, "workers": 0}
-    return list(training_batches(data, **{**arguments, **changes}))
+def batches(data: Dataset, *, how: Augmentation | None = None, crop: float = 0.2, flip: bool = True, **changes):
+    how = how or Augmentation(crop=crop, flip=flip)
+    arguments = {"seed": 5, "epoch": 2, "start": 0, "batch_size": 8, "side": data.side, "workers": 0}
+    return list(training_batches(data, how=how, **{**arguments, **changes}))
 
 
 def labels(found) -> list[int]:

@@ -7,7 +7,6 @@ edge the edge repeats. Weights are rounded to 14 bits and sums are of integers, 
 numba and without, on every machine.
 """
 
-from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -94,9 +93,7 @@ def _support(row: NDArray[np.float64]) -> float:
     return max(1.0, float(stretch))
 
 
-def _find_taps(
-    centres: NDArray[np.float64], support: float, size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _find_taps(centres: NDArray[np.float64], support: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the pixels under a triangle about each centre, (K, ...), and what each counts, in 1 / 2**14."""
     first = np.floor(centres - support + 0.5)
     count = np.floor(centres + support + 0.5) - first
@@ -133,6 +130,3 @@ def _recolour(module: Any, images: Images, matrices: NDArray[np.float64]) -> Ima
     pixels = images.astype(np.int64)
     sums = np.einsum("bhwc,bdc->bhwd", pixels, factors[:, :, :-1]) + factors[:, None, None, :, -1]
     return np.clip(sums >> COLOUR_BITS, 0, 255).astype(np.uint8)
-
-
-Change = Callable[[Images], Images]

@@ -6,9 +6,11 @@ Integers and plain float64 in a fixed order: the same bits on every processor, w
 import numpy as np
 from numba import njit
 from numba.types import Array, float64, int64, uint8, void
+from numpy.typing import NDArray
 
-from depthwise.data.warp import COLOUR_BITS, TAP_BITS, TEMPORARY_SHIFT
+from depthwise.data.warp import COLOUR_BITS, TAP_BITS, TEMPORARY_SHIFT, Images, Maps
 
+Ints = NDArray[np.int32]
 ONE = 1 << TAP_BITS
 PICTURES = Array(uint8, 4, "C", readonly=True)
 """Read-only, as the map of a file is; arrays that can be written to fit as well."""
@@ -16,7 +18,7 @@ ROUND_COLUMN, ROUND_ROW = 1 << (TEMPORARY_SHIFT - 1), 1 << (2 * TAP_BITS - TEMPO
 
 
 @njit(nogil=True, inline="always", cache=True)
-def _find_taps(centre, support, size, places, weights):  # type: ignore[no-untyped-def]
+def _find_taps(centre: float, support: float, size: int, places: Ints, weights: Ints) -> int:
     """Fill in the pixels that a triangle about `centre` touches and what each counts; return how many there are."""
     first = int(np.floor(centre - support + 0.5))
     count = int(np.floor(centre + support + 0.5)) - first
@@ -36,7 +38,7 @@ def _find_taps(centre, support, size, places, weights):  # type: ignore[no-untyp
 
 
 @njit(nogil=True, cache=True)
-def _warp_upright(picture, matrix, result):  # type: ignore[no-untyped-def]
+def _warp_upright(picture: Images, matrix: Maps, result: Images) -> None:
     """Warp one picture whose axes stay axes: rows are mixed first, then columns, with the sums of `_warp_turned`."""
     height, width, channels = picture.shape
     side = result.shape[0]
@@ -79,7 +81,7 @@ def _warp_upright(picture, matrix, result):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _warp_turned(picture, matrix, result):  # type: ignore[no-untyped-def]
+def _warp_turned(picture: Images, matrix: Maps, result: Images) -> None:
     """Warp one picture by any affine map: per pixel, columns of a small window are mixed, then their results."""
     height, width, channels = picture.shape
     side = result.shape[0]
@@ -104,7 +106,7 @@ def _warp_turned(picture, matrix, result):  # type: ignore[no-untyped-def]
 
 
 @njit(void(PICTURES, int64[::1], float64[:, :, ::1], uint8[:, :, :, ::1]), nogil=True, cache=True)
-def warp(pictures, rows, matrices, result):  # type: ignore[no-untyped-def]
+def warp(pictures: Images, rows: NDArray[np.int64], matrices: Maps, result: Images) -> None:
     """Fill `result` with the pictures of those rows, each under its own map."""
     for i in range(len(rows)):
         if matrices[i, 0, 1] == 0.0 and matrices[i, 1, 0] == 0.0:
@@ -114,7 +116,7 @@ def warp(pictures, rows, matrices, result):  # type: ignore[no-untyped-def]
 
 
 @njit(void(uint8[:, :, :, ::1], int64[:, :, ::1]), nogil=True, cache=True)
-def recolour(images, matrices):  # type: ignore[no-untyped-def]
+def recolour(images: Images, matrices: NDArray[np.int64]) -> None:
     """Replace each pixel by its picture's matrix times (channels, 1)."""
     channels = images.shape[3]
     for i in range(len(images)):

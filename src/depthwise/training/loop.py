@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from depthwise.config import TrainConfig
+from depthwise.data.augment import resolve
 from depthwise.data.cache import Dataset
 from depthwise.data.loader import Batch, ordered_batches, training_batches
 from depthwise.data.order import Ids, batch_sizes, mix
+from depthwise.data.progressive import epoch_size
 from depthwise.errors import Diverged
 from depthwise.metrics import Logits, Scores, cross_entropy, score
 from depthwise.training.batchnorm import StepStatistics, recalibrate
@@ -133,15 +135,15 @@ class _Loop:
             yield StepReport(state.step, loss, np.concatenate([batch.ids for batch in mine]))
 
     def batches(self) -> Iterator[Batch]:
-        is_augmented = self.config.augment == "standard"
+        config, epoch = self.config, self.state.epoch
         return training_batches(
             self.train,
-            seed=self.config.seed,
-            epoch=self.state.epoch,
+            seed=config.seed,
+            epoch=epoch,
             start=self.state.batch,
-            batch_size=self.config.batch_size,
-            crop=self.config.crop if is_augmented else 0.0,
-            flip=self.config.flip and is_augmented,
+            batch_size=config.batch_size,
+            how=resolve(config),
+            side=epoch_size(epoch, config.epochs, config.progressive, self.train.side),
             workers=self.workers,
             parts=self.parts,
             num_parts=self.num_parts,
@@ -175,11 +177,22 @@ class _Loop:
 
     def backward(self, batch: Batch, weight: float) -> float:
         """Add the gradients of the part's mean loss, times its share of the batch; return that product."""
-        images, labels = (torch.from_numpy(array).to(self.device) for array in (batch.images, batch.labels))
+        images = torch.from_numpy(batch.images).to(self.device)
         logits = self.state.model(self.normalise(images))
-        loss = weight * functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        loss = weight * self.loss(logits, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy with the batch's labels; of mixed pictures, with both in their shares."""
+        total = torch.zeros((), device=self.device)
+        for labels, shares in batch.targets:
+            smoothing, wanted = self.config.label_smoothing, torch.from_numpy(labels).to(self.device)
+            if isinstance(shares, float):
+                return functional.cross_entropy(logits, wanted, label_smoothing=smoothing)
+            losses = functional.cross_entropy(logits, wanted, label_smoothing=smoothing, reduction="none")
+            total = total + (losses * torch.from_numpy(shares).to(self.device)).mean()
+        return total
 
     def validate(self) -> Generator[ValidationReport, None, Logits]:
         """Return the logits of the validation pictures. Raises Diverged when their loss is not finite."""

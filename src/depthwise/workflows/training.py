@@ -12,6 +12,7 @@ from depthwise.config import LR_FRESH, LR_TUNED, SaveEvery, SplitConfig, TrainCo
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.order import batch_sizes
+from depthwise.data.store import open_store
 from depthwise.errors import UserError
 from depthwise.models.create import create_model, parse_options
 from depthwise.models.normalise import Normalise
@@ -72,14 +73,16 @@ def train(
     device: str = "auto",
     threads: int | None = None,
     workers: int | None = None,
+    cache_size: float | None = None,
     console: Quiet | None = None,
 ) -> TrainResult:
     """Train on `data` (splits.csv, a folder with splits, or class folders) and keep everything in the folder `out`.
 
     `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
     is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
-    so many steps ("200") or seconds ("300s"). Started by torchrun, all processes train one network together. Raises
-    UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
+    so many steps ("200") or seconds ("300s"). `cache_size`: GiB of decoded pictures kept on disk for further runs
+    (`open_store`). Started by torchrun, all processes train one network together. Raises UserError for what the user
+    must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
     config, every = config or TrainConfig(), SaveEvery.parse(save_every)
     if config.lr is None:
@@ -89,6 +92,8 @@ def train(
     spec = model_info(config.model)
     if resume == "auto" and overwrite:
         raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if cache_size is not None and not 0 <= cache_size <= 2**20:
+        raise UserError(f"--cache-size {cache_size:g}: GiB, from 0 (nothing is kept) to {2**20:,}")
     if threads is not None and threads < 1:
         raise UserError(f"--threads {threads}: at least 1")
     request = Request(
@@ -105,6 +110,7 @@ def train(
         threads=threads,
         device=device,
         workers=default_workers() if workers is None else workers,
+        cache_size=cache_size,
     )
     with join(choose_device(device)) as group:
         console = console if console and group.rank == 0 else Quiet()
@@ -118,8 +124,17 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
     if start.card and start.position["epoch"] >= config.epochs:
         console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")
         return _result(folder, start.position, (), group)
-    skipped = list(start.skipped)
-    with load_pictures(start.index, start.geometry, folder.path, skipped, request.workers, console) as pictures:
+    loading = load_pictures(
+        start.index,
+        start.geometry,
+        folder.path,
+        list(start.skipped),
+        request.workers,
+        console,
+        store=open_store(request.cache_size),
+        stored_size=start.stored_size,
+    )
+    with loading as pictures:
         _check_same_pictures(pictures, group)
         group.first(lambda: _check(request, start, pictures, group))
         card = _card(request, start, pictures, machine)
@@ -204,7 +219,7 @@ def _run(
     if config.freeze == "backbone":
         training, valid = (embed(state.model, part, normalise, place, console) for part in (training, valid))
         freeze(state.model)
-        config, normalise = replace(config, augment="none", recalibrate=False), nn.Identity()
+        config, normalise = replace(config, augment="none", progressive=0, recalibrate=False), nn.Identity()
     reports = run(
         state,
         training,
