@@ -10,9 +10,9 @@ def epoch_size(epoch: int, num_epochs: int, first: int, last: int) -> int:
     Sizes between are rounded to multiples of 8 px. Howard 2018 (the fast.ai entry to DAWNBench); stages as in Tan & Le
     2021, arXiv:2104.00298, algorithm 1, whose regularisation grows as well: ours does not. `first` 0: always `last`.
     """
-    if not first:
+    num_stages = min(NUM_STAGES, num_epochs)
+    stage = epoch * num_stages // num_epochs
+    if not first or stage == num_stages - 1:
         return last
-    stage = min(epoch * NUM_STAGES // num_epochs, NUM_STAGES - 1)
-    if stage in (0, NUM_STAGES - 1):
-        return last if stage else first
-    return round((first + (last - first) * stage / (NUM_STAGES - 1)) / MULTIPLE) * MULTIPLE
+    size = first + (last - first) * stage / (num_stages - 1)
+    return round(size / MULTIPLE) * MULTIPLE if stage else first
