@@ -139,13 +139,13 @@ def starts() -> dict[str, float]:
 
 
 def step_ms(name: str, images: Images) -> float:
-    """Return the time of a training step of `name` on one core, float32, channels last, ms: median of five."""
+    """Return the time of a training step of `name` on one core, float32, channels last, ms: median of three."""
     torch.set_num_threads(1)
     model = create_model(name, 100, 3, False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     normalise, labels = Normalise((0.5,) * 3, (0.25,) * 3), torch.arange(BATCH) % 100
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     times = []
-    for _ in range(6):
+    for _ in range(4):
         started = time.perf_counter()
         optimizer.zero_grad()
         functional.cross_entropy(model(normalise(torch.from_numpy(images))), labels).backward()  # type: ignore[no-untyped-call]

@@ -215,7 +215,7 @@ def input_() -> str:
             f"Pillow's pixels by {difference['mean']:.2f} levels of 255 in the mean. Of one core that prepares and "
             f"trains (float32, batch {found['batch_size']}), the input takes {shares}.",
             "",
-            f"{starts['photos']:,} JPEGs of 400 x 300 px are ready ({starts['gib']} GiB) after {starts['first_s']:.0f} s "
+            f"{starts['photos']:,} JPEGs of 400 x 300 px are ready ({starts['gib']} GiB) in {starts['first_s']:.0f} s "
             f"the first time and {starts['second_s']:.1f} s the second. `bench/input.py`, medians of "
             f"{found['rounds']} interleaved rounds. {witness(found)}.",
         ]

@@ -100,6 +100,9 @@ def test_whole_pixels_are_copied_with_the_bits_of_the_general_way():
     copied = warp(images, rows, maps, 40)
     assert np.array_equal(copied, warp_plain(images, rows, maps, 40))
     assert np.array_equal(copied[1], images[1][:, ::-1])
+    for shift in (-60, -40, 39, 40, 41, 90):  # nearly and wholly beyond the edge
+        moved = maps + np.array([[0, 0, shift], [0, 0, -shift]])
+        assert np.array_equal(warp(images, rows, moved, 40), warp_plain(images, rows, moved, 40))
     assert np.array_equal(warp(images[:, :8], rows, maps, 40), warp_plain(images[:, :8], rows, maps, 40))
 
 

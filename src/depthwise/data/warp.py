@@ -52,12 +52,18 @@ def _are_copies(maps: Maps) -> bool:
 
 def _copy(pictures: Images, rows: NDArray[np.intp], maps: Maps, side: int) -> Images:
     height, width = pictures.shape[1:3]
-    centres = np.arange(side) + 0.5
-    xs = np.clip(np.floor(np.rint(maps[:, 0, :1]) * centres + np.rint(maps[:, 0, 2:])), 0, width - 1).astype(np.intp)
-    ys = np.clip(np.floor(np.rint(maps[:, 1, 1:2]) * centres + np.rint(maps[:, 1, 2:])), 0, height - 1).astype(np.intp)
+    ys = np.rint(maps[:, 1, 1:2]) * (np.arange(side) + 0.5) + np.rint(maps[:, 1, 2:])
+    ys = np.clip(np.floor(ys), 0, height - 1).astype(np.intp)
+    is_mirrored = maps[:, 0, 0] < 0
+    starts = np.rint(maps[:, 0, 2]).astype(np.intp)  # of a mirrored one: the place behind its first pixel
+    starts = np.where(is_mirrored, width - starts, starts)
     result = np.empty((len(rows), side, side, pictures.shape[3]), np.uint8)
-    for number, row in enumerate(rows):
-        result[number] = pictures[row][ys[number]][:, xs[number]]
+    for row, y, start, step, out in zip(rows, ys, starts, np.where(is_mirrored, -1, 1), result, strict=True):
+        lines = pictures[row][y][:, ::step]
+        low = min(max(-start, 0), side)
+        high = min(max(width - start, low), side)
+        out[:, low:high] = lines[:, low + start : high + start]
+        out[:, :low], out[:, high:] = lines[:, :1], lines[:, -1:]
     return result
 
 

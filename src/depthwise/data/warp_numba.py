@@ -38,6 +38,20 @@ def _find_taps(centre: float, support: float, size: int, places: Ints, weights: 
 
 
 @njit(nogil=True, cache=True)
+def _add_row(mixed: Ints, line: Images, weight: np.int32) -> None:
+    """Add a weighted row of pixels; a loop by itself, as compilers need it to fill vector units."""
+    for i in range(len(mixed)):
+        mixed[i] += weight * line[i]
+
+
+@njit(nogil=True, cache=True)
+def _add_columns(totals: Ints, mixed: Ints, places: NDArray[np.uint32], weights: Ints) -> None:
+    """Add one tap of every pixel of a row."""
+    for i in range(len(totals)):
+        totals[i] += weights[i] * mixed[places[i]]
+
+
+@njit(nogil=True, cache=True)
 def _warp_upright(picture: Images, matrix: Maps, result: Images) -> None:
     """Warp one picture whose axes stay axes: rows are mixed first, then columns, with the sums of `_warp_turned`."""
     height, width, channels = picture.shape
@@ -58,26 +72,24 @@ def _warp_upright(picture: Images, matrix: Maps, result: Images) -> None:
                 places[k, x * channels + c] = row_places[min(k, count - 1)] * channels + c
                 if k < count:
                     weights[k, x * channels + c] = row_weights[k]
+    places -= np.uint32(left * channels)
     start, stop = left * channels, right * channels
-    mixed, totals = np.empty(width * channels, np.int32), np.empty(side * channels, np.int32)
+    mixed, totals = np.empty(stop - start, np.int32), np.empty(side * channels, np.int32)
     flat, flat_result = picture.reshape(height, width * channels), result.reshape(side, side * channels)
     for y in range(side):
         centre = matrix[1, 0] * 0.5 + matrix[1, 1] * (y + 0.5) + matrix[1, 2]
         count = _find_taps(centre, support_y, height, row_places, row_weights)
-        mixed[start:stop] = ROUND_COLUMN
+        mixed[:] = ROUND_COLUMN
         for k in range(count):
-            weight, line = row_weights[k], flat[row_places[k]]
-            for i in range(start, stop):
-                mixed[i] += weight * np.int32(line[i])
-        for i in range(start, stop):
+            _add_row(mixed, flat[row_places[k], start:stop], row_weights[k])
+        for i in range(len(mixed)):
             mixed[i] >>= TEMPORARY_SHIFT
         totals[:] = ROUND_ROW
         for k in range(num_taps):
-            place, share = places[k], weights[k]
-            for i in range(len(totals)):
-                totals[i] += share[i] * mixed[place[i]]
+            _add_columns(totals, mixed, places[k], weights[k])
+        line = flat_result[y]
         for i in range(len(totals)):
-            flat_result[y, i] = totals[i] >> (2 * TAP_BITS - TEMPORARY_SHIFT)
+            line[i] = totals[i] >> (2 * TAP_BITS - TEMPORARY_SHIFT)
 
 
 @njit(nogil=True, cache=True)
