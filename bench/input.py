@@ -157,7 +157,7 @@ def step_ms(name: str, images: Images) -> float:
 def main() -> None:
     """Measure and record."""
     torch.set_num_threads(1)
-    images, ids = pictures(), mix(np.arange(BATCH))
+    images, ids = pictures(), mix(np.arange(BATCH, dtype=np.uint64))
     found, difference = speeds(images, ids)
     cropped = augment(images, ROWS, ids, 0, 0, CROP, SIDE)
     steps = {name: step_ms(name, cropped) for name in ("mobilenet_v2", "mobilenet_v3_small")}

@@ -46,7 +46,7 @@ def photos() -> Images:
 
 def changed(how: Augmentation) -> Images:
     """Return the photos after `how`, mixing included: uint8 (COLUMNS, SIDE, SIDE, 3)."""
-    ids = mix(np.arange(COLUMNS), SEED)
+    ids = mix(np.arange(COLUMNS, dtype=np.uint64), SEED)
     images = augment(photos(), np.arange(COLUMNS), ids, 0, 0, how, SIDE)
     if not (how.mixup or how.cutmix):
         return images

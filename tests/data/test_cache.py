@@ -1,10 +1,12 @@
 import errno
 import os
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from depthwise.console import Quiet
 from depthwise.data import cache
@@ -15,7 +17,7 @@ from depthwise.data.geometry import Geometry, apply
 from depthwise.data.index import Record
 from depthwise.data.pack import picture_sum, value_counts
 from depthwise.data.store import Store
-from depthwise.errors import UserError
+from depthwise.errors import UnusablePicture, UserError
 
 GEOMETRY = Geometry(8, 3, mean=(0.5,) * 3, std=(0.5,) * 3)
 CLASSES = ("cat", "dog", "fox")
@@ -290,3 +292,19 @@ def test_only_pictures_to_cut_from_may_be_drafts(photo_record, tmp_path):
         exact = apply(decode(photo_record.path), replace(GEOMETRY, image_size=32)).astype(int)
         difference = np.abs(large.images[0] - exact)
         assert 0 < difference.mean() < 4
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_draft_is_whole_where_its_file_is(tmp_path, is_broken, progressive):
+    """Of small JPEGs the data are counted by decoding again: at the draft's size."""
+    buffer = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (160, 200, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG", progressive=progressive)
+    content = buffer.getvalue()
+    (tmp_path / "a.jpg").write_bytes(content[: len(content) * 3 // 4] + b"\xff\xd9" if is_broken else content)
+    if is_broken:
+        with pytest.raises(UnusablePicture, match="truncated"):
+            decode(tmp_path / "a.jpg", 3, 40)
+    else:
+        assert decode(tmp_path / "a.jpg", 3, 40).shape == (40, 50, 3)

@@ -46,7 +46,8 @@ def colour_matrices(
 
 def _saturations(factors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return matrices (B, 3, 3) that move each colour away from the grey of its luma (factor 0: onto it)."""
-    return factors[:, None, None] * np.eye(3) + (1 - factors)[:, None, None] * LUMA
+    kept: NDArray[np.float64] = factors[:, None, None] * np.eye(3)
+    return kept + (1 - factors)[:, None, None] * LUMA
 
 
 def _hue_turns(turns: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -56,7 +57,8 @@ def _hue_turns(turns: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     cos, sin = (f(2 * np.pi * turns)[:, None, None] for f in (np.cos, np.sin))
     cross = np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
-    return cos * np.eye(3) + (1 - cos) / 3 + sin * cross
+    turned: NDArray[np.float64] = cos * np.eye(3) + (1 - cos) / 3 + sin * cross
+    return turned
 
 
 def _pca_noise(ids: Ids, seed: int, epoch: int, deviation: float, channels: int) -> NDArray[np.float64]:
@@ -67,5 +69,5 @@ def _pca_noise(ids: Ids, seed: int, epoch: int, deviation: float, channels: int)
     draws = [uniform(ids, seed, epoch, PCA + number) for number in range(6)]
     radius = np.sqrt(-2 * np.log(1 - np.stack(draws[:3], axis=1)))  # Box & Muller 1958
     alphas = deviation * radius * np.cos(2 * np.pi * np.stack(draws[3:], axis=1))
-    noise = (alphas * EIGENVALUES) @ EIGENVECTORS.T
+    noise: NDArray[np.float64] = (alphas * EIGENVALUES) @ EIGENVECTORS.T
     return noise if channels == 3 else noise.mean(axis=1, keepdims=True)

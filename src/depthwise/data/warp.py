@@ -134,5 +134,5 @@ def _recolour(module: Any, images: Images, matrices: NDArray[np.float64]) -> Ima
         module.recolour(result, factors)
         return result
     pixels = images.astype(np.int64)
-    sums = np.einsum("bhwc,bdc->bhwd", pixels, factors[:, :, :-1]) + factors[:, None, None, :, -1]
+    sums: NDArray[np.int64] = np.einsum("bhwc,bdc->bhwd", pixels, factors[:, :, :-1]) + factors[:, None, None, :, -1]
     return np.clip(sums >> COLOUR_BITS, 0, 255).astype(np.uint8)

@@ -5,15 +5,15 @@ Integers and plain float64 in a fixed order: the same bits on every processor, w
 
 import numpy as np
 from numba import njit
-from numba.types import Array, float64, int64, uint8, void
 from numpy.typing import NDArray
 
 from depthwise.data.warp import COLOUR_BITS, TAP_BITS, TEMPORARY_SHIFT, Images, Maps
 
 Ints = NDArray[np.int32]
 ONE = 1 << TAP_BITS
-PICTURES = Array(uint8, 4, "C", readonly=True)
-"""Read-only, as the map of a file is; arrays that can be written to fit as well."""
+WARP = "void(Array(uint8, 4, 'C', readonly=True), int64[::1], float64[:, :, ::1], uint8[:, :, :, ::1])"
+"""Pictures are read-only, as the map of a file is; arrays that can be written to fit as well."""
+RECOLOUR = "void(uint8[:, :, :, ::1], int64[:, :, ::1])"
 ROUND_COLUMN, ROUND_ROW = 1 << (TEMPORARY_SHIFT - 1), 1 << (2 * TAP_BITS - TEMPORARY_SHIFT - 1)
 
 
@@ -117,7 +117,7 @@ def _warp_turned(picture: Images, matrix: Maps, result: Images) -> None:
                 result[y, x, c] = total >> (2 * TAP_BITS - TEMPORARY_SHIFT)
 
 
-@njit(void(PICTURES, int64[::1], float64[:, :, ::1], uint8[:, :, :, ::1]), nogil=True, cache=True)
+@njit(WARP, nogil=True, cache=True)
 def warp(pictures: Images, rows: NDArray[np.int64], matrices: Maps, result: Images) -> None:
     """Fill `result` with the pictures of those rows, each under its own map."""
     for i in range(len(rows)):
@@ -127,7 +127,7 @@ def warp(pictures: Images, rows: NDArray[np.int64], matrices: Maps, result: Imag
             _warp_turned(pictures[rows[i]], matrices[i], result[i])
 
 
-@njit(void(uint8[:, :, :, ::1], int64[:, :, ::1]), nogil=True, cache=True)
+@njit(RECOLOUR, nogil=True, cache=True)
 def recolour(images: Images, matrices: NDArray[np.int64]) -> None:
     """Replace each pixel by its picture's matrix times (channels, 1)."""
     channels = images.shape[3]
