@@ -46,8 +46,8 @@ def colour_matrices(
 
 def _saturations(factors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return matrices (B, 3, 3) that move each colour away from the grey of its luma (factor 0: onto it)."""
-    kept: NDArray[np.float64] = factors[:, None, None] * np.eye(3)
-    return kept + (1 - factors)[:, None, None] * LUMA
+    moved: NDArray[np.float64] = factors[:, None, None] * np.eye(3) + (1 - factors)[:, None, None] * LUMA
+    return moved
 
 
 def _hue_turns(turns: NDArray[np.float64]) -> NDArray[np.float64]:

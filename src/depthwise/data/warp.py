@@ -129,10 +129,11 @@ def recolour_plain(images: Images, matrices: NDArray[np.float64]) -> Images:
 def _recolour(module: Any, images: Images, matrices: NDArray[np.float64]) -> Images:
     factors = np.floor(matrices * (1 << COLOUR_BITS) + 0.5).astype(np.int64)
     factors[:, :, -1] += 1 << (COLOUR_BITS - 1)
+    result = images.copy()
     if module:
-        result = images.copy()
         module.recolour(result, factors)
         return result
     pixels = images.astype(np.int64)
-    sums: NDArray[np.int64] = np.einsum("bhwc,bdc->bhwd", pixels, factors[:, :, :-1]) + factors[:, None, None, :, -1]
-    return np.clip(sums >> COLOUR_BITS, 0, 255).astype(np.uint8)
+    sums = np.einsum("bhwc,bdc->bhwd", pixels, factors[:, :, :-1]) + factors[:, None, None, :, -1]
+    result[:] = np.clip(sums >> COLOUR_BITS, 0, 255)
+    return result
