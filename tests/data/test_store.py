@@ -97,7 +97,7 @@ def test_a_damaged_picture_is_noticed_and_made_anew_alone(store, row):
     pack = fetch(store, photos, console=console)
     assert sorted(photos.asked) == sorted({2, (0, 1, 3, 4, 5)[row]})  # what cannot be used is looked at again
     assert np.array_equal(pack.images, [photos.picture(number) for number in (0, 1, 3, 4, 5)])
-    assert console.warnings == [f"{path}: 1 stored pictures are damaged and are decoded again"]
+    assert console.warnings == [f"{path}: 1 of 5 stored pictures are damaged and are decoded again"]
     photos.asked.clear()
     fetch(store, photos)
     assert photos.asked == []

@@ -94,7 +94,7 @@ class Store:
         starts = range(0, len(pack.images), CHUNK)
         checks = parallel(lambda start: _num_damaged(pack, start), starts, workers)
         if damaged := sum(console.track(checks, len(starts), "Checking stored pictures")):
-            console.warn(f"{path}: {damaged} stored pictures are damaged and are decoded again")
+            console.warn(f"{path}: {damaged} of {len(pack.images)} stored pictures are damaged and are decoded again")
             return None
         return pack
 
