@@ -198,8 +198,10 @@ def input_() -> str:
     found = result("input")
     speeds, starts, difference = found["images_per_s"], found["starts"], found["difference_from_pillow"]
     titles = {"Pillow": "Pillow, picture by picture", "torch": "torch, `interpolate(antialias=True)`"}
+    slowest, same = speeds["Pillow"], (*titles, "random resized crop, flip")
     rows = [
-        f"| {titles.get(name, name)} | {speed:,} | {speed / speeds['Pillow']:.1f} |" for name, speed in speeds.items()
+        f"| {titles.get(name, name)} | {speed:,} | {f'{speed / slowest:.1f}' if name in same else ''} |"
+        for name, speed in speeds.items()
     ]
     shares = ", ".join(
         f"{share:.1%} of the time with `{name}` ({found['step_ms'][name]:,.0f} ms a step)"
