@@ -72,6 +72,7 @@ def train(
     device: Device = "auto",
     threads: Threads = None,
     workers: Workers = None,
+    cache_size: float | None = None,
 ) -> int:
     """Train a network and keep everything in the folder RUN.
 
@@ -99,6 +100,8 @@ def train(
         Save the state after so many steps (200) or seconds (300s), and at the end of each epoch.
     allow_changes
         With --resume: go on although the settings differ.
+    cache_size
+        GiB of decoded pictures kept on disk for further runs (20, at most a tenth of the free disk); 0: none.
     """
     require("torch", "train", "training")
     from depthwise.workflows.training import train as run_train
@@ -119,6 +122,7 @@ def train(
         device=device,
         threads=threads,
         workers=workers,
+        cache_size=cache_size,
         console=terminal,
     )
     if result.rank:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from depthwise.config import TrainConfig
+from depthwise.data.augment import resolve
 from depthwise.data.cache import Dataset
 from depthwise.data.loader import Batch, ordered_batches, training_batches
 from depthwise.data.order import batch_sizes, mix
+from depthwise.data.progressive import epoch_size
 from depthwise.errors import Diverged
 from depthwise.metrics import Logits, Scores, cross_entropy, score
 from depthwise.training import ema
@@ -111,15 +113,15 @@ class Loop:
 
     def batches(self) -> Iterator[Batch]:
         """Yield this process's parts of the batches that are still to come in the epoch under way."""
-        is_augmented = self.config.augment == "standard"
+        config, epoch = self.config, self.state.epoch
         return training_batches(
             self.train,
-            seed=self.config.seed,
-            epoch=self.state.epoch,
+            seed=config.seed,
+            epoch=epoch,
             start=self.state.batch,
-            batch_size=self.config.batch_size,
-            crop=self.config.crop if is_augmented else 0.0,
-            flip=self.config.flip and is_augmented,
+            batch_size=config.batch_size,
+            how=resolve(config),
+            side=epoch_size(epoch, config.epochs, config.progressive, self.train.side),
             workers=self.workers,
             parts=self.parts,
             num_parts=self.num_parts,
@@ -156,12 +158,17 @@ class Loop:
 
     def backward(self, batch: Batch, weight: float) -> float:
         """Add the gradients of the part's mean loss, times its share of the batch; return that product."""
-        images, labels = (torch.from_numpy(array).to(self.device) for array in (batch.images, batch.labels))
+        images = torch.from_numpy(batch.images).to(self.device)
         logits = self.state.model(self.normalise(images))
-        taught = torch.from_numpy(self.teacher(batch.images)).to(self.device) if self.teacher else None
-        loss = weight * self.loss(logits, [(labels, 1.0)], taught)
+        targets = [(self.tensor(labels), self.tensor(shares)) for labels, shares in batch.targets]
+        taught = self.tensor(self.teacher(batch.images)) if self.teacher else None
+        loss = weight * self.loss(logits, targets, taught)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
+
+    def tensor(self, values: Any) -> Any:
+        """Return an array on the device, and a number as it is."""
+        return torch.from_numpy(values).to(self.device) if isinstance(values, np.ndarray) else values
 
     def validate(self) -> Generator[ValidationReport, None, Logits]:
         """Return the logits of the validation pictures. Raises Diverged when their loss is not finite."""

@@ -11,6 +11,7 @@ from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_worker
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.order import batch_sizes
+from depthwise.data.store import open_store
 from depthwise.errors import UserError
 from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
@@ -68,14 +69,16 @@ def train(
     device: str = "auto",
     threads: int | None = None,
     workers: int | None = None,
+    cache_size: float | None = None,
     console: Quiet | None = None,
 ) -> TrainResult:
     """Train on `data` (splits.csv, a folder with splits, or class folders) and keep everything in the folder `out`.
 
     `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
     is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
-    so many steps ("200") or seconds ("300s"). Started by torchrun, all processes train one network together. Raises
-    UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
+    so many steps ("200") or seconds ("300s"). `cache_size`: GiB of decoded pictures kept on disk for further runs
+    (`open_store`). Started by torchrun, all processes train one network together. Raises UserError for what the user
+    must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
     every = SaveEvery.parse(save_every)
     config = settle(config or TrainConfig(), init)
@@ -84,6 +87,8 @@ def train(
     spec = model_info(config.model)
     if resume == "auto" and overwrite:
         raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if cache_size is not None and not 0 <= cache_size <= 2**20:
+        raise UserError(f"--cache-size {cache_size:g}: GiB, from 0 (nothing is kept) to {2**20:,}")
     if threads is not None and threads < 1:
         raise UserError(f"--threads {threads}: at least 1")
     request = Request(
@@ -101,6 +106,7 @@ def train(
         device=device,
         workers=default_workers() if workers is None else workers,
         teacher=teacher_hash(config),
+        cache_size=cache_size,
     )
     with join(choose_device(device)) as group:
         console = console if console and group.rank == 0 else Quiet()
@@ -115,8 +121,17 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
         console.say(f"{folder.path} {_why_finished(start.position, config)} already; nothing to do.")
         return _result(folder, start.position, (), group)
     teacher = read_teacher(config, start.index.classes, torch.device(machine["device"]))
-    skipped = list(start.skipped)
-    with load_pictures(start.index, start.geometry, folder.path, skipped, request.workers, console) as pictures:
+    loading = load_pictures(
+        start.index,
+        start.geometry,
+        folder.path,
+        list(start.skipped),
+        request.workers,
+        console,
+        store=open_store(request.cache_size),
+        stored_size=start.stored_size,
+    )
+    with loading as pictures:
         _check_same_pictures(pictures, group)
         group.first(lambda: _check(request, start, pictures, group))
         card = _card(request, start, pictures, machine)

@@ -20,7 +20,13 @@ from depthwise.models.summary import check_image_size
 from depthwise.training.stages import check_stages
 from depthwise.workflows.frozen import check_can_freeze
 from depthwise.workflows.run_folder import RunFolder
-from depthwise.workflows.training_data import TrainingPictures, choose_geometry, measure_colours, split_index
+from depthwise.workflows.training_data import (
+    TrainingPictures,
+    choose_geometry,
+    choose_stored_size,
+    measure_colours,
+    split_index,
+)
 from depthwise.workflows.warm_start import Donor, check_donor, fetch_donor, read_donor
 
 BUILT_IN = {
@@ -56,6 +62,7 @@ class Request:
     workers: int
     teacher: str | None = None
     """Hash of the teacher's file."""
+    cache_size: float | None = None
 
     @property
     def sources(self) -> dict[str, str]:
@@ -78,6 +85,8 @@ class Plan:
     tensors: dict[str, torch.Tensor] | None = None
     donor: Donor | None = None
     """The model that a new run's weights come from."""
+    stored_size: int | None = None
+    """Side at which training pictures are kept, px."""
 
     @property
     def position(self) -> dict[str, Any]:
@@ -94,14 +103,16 @@ def plan(request: Request, console: Quiet) -> Plan:
         if card.kind != "checkpoint":
             raise UserError(f"{folder.last}: not a checkpoint; start again with --overwrite")
         _check_same_settings(card, request)
-        return Plan(read_index(folder.splits), card.geometry, card=card, tensors=tensors)
+        size = card.training.get("stored_size", card.geometry.image_size)
+        return Plan(read_index(folder.splits), card.geometry, card=card, tensors=tensors, stored_size=size)
     folder.check_free(overwrite=request.overwrite)
     donor = _find_donor(request, console)
     found = read_index(request.data)
     index, skipped = split_index(found, request.config, request.split, request.workers, console)
     geometry = choose_geometry(index, request.spec, request.config, console, donor.card.geometry if donor else None)
     _check_network(request, len(index.classes), geometry, donor)
-    return Plan(index, geometry, tuple(skipped), donor=donor)
+    size = choose_stored_size(index, geometry, request.config)
+    return Plan(index, geometry, tuple(skipped), donor=donor, stored_size=size)
 
 
 def _find_donor(request: Request, console: Quiet) -> Donor | None:
@@ -167,6 +178,7 @@ def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine:
         "sources": request.sources,
         "machine": machine,
         "pictures": pictures.digest,
+        "stored_size": start.stored_size,
     }
     spec = request.spec
     origin = start.donor.card.origin if start.donor else ""
@@ -180,7 +192,10 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
     small_input, own = _split_options(request, geometry, donor)
     with torch.device("meta"):
         model = create_model(request.spec.name, num_classes, geometry.channels, small_input, **own)
-    check_image_size(model, geometry.image_size, geometry.channels)
+    for size in {geometry.image_size, request.config.progressive or geometry.image_size}:
+        check_image_size(model, size, geometry.channels)
+    if request.config.progressive > geometry.image_size:
+        raise UserError(f"--progressive {request.config.progressive}: not above the input's {geometry.image_size} px")
     if request.config.freeze == "backbone":
         check_can_freeze(model, request.spec.name, is_warm=donor is not None)
     check_stages(model, request.spec.name, request.config, is_warm=donor is not None)

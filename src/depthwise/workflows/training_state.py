@@ -61,5 +61,5 @@ def what_learns(
     )
     for network in state.networks.values():
         freeze(network)
-    config = replace(config, augment="none", recalibrate=False)
+    config = replace(config, augment="none", progressive=0, recalibrate=False)
     return replace(pictures, training=training, valid=valid), config, nn.Identity()
