@@ -117,6 +117,12 @@ class TrainConfig:
     """How a picture becomes square: squash it, add grey bars, or cut the longer side."""
     seed: int = 0
     """Decides weights, order and augmentation, and the split where there is none yet."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Training in float32 or bfloat16; auto: bfloat16 where the processor has it and it measures faster."""
+    kernels: Literal["auto", "torch", "fused"] = "auto"
+    """Training by PyTorch's kernels or the fused ones for CPUs; auto: for each layer what measures faster."""
+    compile: bool = False
+    """Translate the network by torch.compile: takes minutes at the start, may pay on a GPU."""
 
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {
@@ -135,6 +141,8 @@ class TrainConfig:
         }
         for name, (low, high) in bounds.items():
             _check_range(name, getattr(self, name), low, high)
+        if self.compile and self.kernels == "fused":
+            raise UserError("--compile translates PyTorch's kernels: --kernels fused does not go with it")
 
     @property
     def peak_lr(self) -> float:

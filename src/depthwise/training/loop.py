@@ -20,6 +20,7 @@ from depthwise.data.order import Ids, batch_sizes, mix
 from depthwise.errors import Diverged
 from depthwise.metrics import Logits, Scores, cross_entropy, score
 from depthwise.training.batchnorm import StepStatistics, recalibrate
+from depthwise.training.compute import Compute
 from depthwise.training.distributed import ALONE, Group
 from depthwise.training.optim import set_learning_rate
 from depthwise.training.schedule import cosine
@@ -75,13 +76,16 @@ def run(
     device: torch.device,
     workers: int,
     group: Group = ALONE,
+    compute: Compute | None = None,
 ) -> Iterator[Report]:
     """Train from the state's position to the end of the last epoch, yielding after every step and every epoch.
 
-    Raises Diverged when the loss is not finite. What comes out depends on data, configuration, state and the number of
-    processes only. All processes of `group` yield the same reports (but for `ids`) and end with the same state.
+    `compute` is made of the state's network; by default it computes in float32. Raises Diverged when the loss is not
+    finite. What comes out depends on data, configuration, state, `compute` and the number of processes only. All
+    processes of `group` yield the same reports (but for `ids`) and end with the same state.
     """
-    loop = _Loop(state, train, valid, config, normalise, device, workers, group)
+    compute = compute or Compute(state.model)
+    loop = Loop(state, train, valid, config, normalise, device, workers, group, compute)
     while state.epoch < config.epochs:
         started, seen_before = time.perf_counter(), state.num_seen
         yield from loop.steps()
@@ -93,7 +97,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class _Loop:
+class Loop:
     """What all parts of an epoch need."""
 
     state: TrainState
@@ -104,6 +108,7 @@ class _Loop:
     device: torch.device
     workers: int
     group: Group
+    compute: Compute
 
     @property
     def num_parts(self) -> int:
@@ -117,6 +122,7 @@ class _Loop:
         return range(first, first + self.config.accumulate)
 
     def lr(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
         num_steps = self.config.epochs * len(batch_sizes(len(self.train), self.config.batch_size))
         return cosine(step, num_steps, lr=self.config.peak_lr, warmup=self.config.warmup)
 
@@ -133,6 +139,7 @@ class _Loop:
             yield StepReport(state.step, loss, np.concatenate([batch.ids for batch in mine]))
 
     def batches(self) -> Iterator[Batch]:
+        """Yield this process' parts of the epoch's batches, from the state's position on."""
         is_augmented = self.config.augment == "standard"
         return training_batches(
             self.train,
@@ -176,7 +183,7 @@ class _Loop:
     def backward(self, batch: Batch, weight: float) -> float:
         """Add the gradients of the part's mean loss, times its share of the batch; return that product."""
         images, labels = (torch.from_numpy(array).to(self.device) for array in (batch.images, batch.labels))
-        logits = self.state.model(self.normalise(images))
+        logits = self.compute.logits(self.normalise(images))
         loss = weight * functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
@@ -218,6 +225,7 @@ class _Loop:
         return is_best, row
 
     def diverged(self, kind: str, loss: float, step: int) -> Diverged:
+        """Return the error for a loss that is no number."""
         return Diverged(
             f"the {kind} loss became {loss} at step {step} (epoch {self.state.epoch + 1}). "
             f"Try a lower --lr (it is {self.config.peak_lr:g}), or --clip-grad 1."

@@ -16,12 +16,14 @@ from depthwise.errors import UserError
 from depthwise.models.create import create_model, parse_options
 from depthwise.models.normalise import Normalise
 from depthwise.models.registry import model_info
+from depthwise.training.compute import Compute, Method, prepare
 from depthwise.training.distributed import Group, check_parts, join, local_device
 from depthwise.training.loop import run
 from depthwise.training.optim import build_optimizer
 from depthwise.training.state import TrainState
 from depthwise.workflows.checkpoints import Checkpoints
-from depthwise.workflows.devices import choose_device, set_threads
+from depthwise.workflows.computing import settle_machine, settle_method
+from depthwise.workflows.devices import choose_device
 from depthwise.workflows.frozen import embed, freeze
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.training_data import TrainingPictures, load_pictures
@@ -29,7 +31,6 @@ from depthwise.workflows.training_drive import drive
 from depthwise.workflows.training_start import (
     Plan,
     Request,
-    check_same_machine,
     check_unchanged,
     new_card,
     open_run,
@@ -113,7 +114,7 @@ def train(
 
 def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> TrainResult:
     start = group.first(lambda: plan(request, console))
-    machine = _settle_machine(request, start, group)
+    machine = settle_machine(request, start, group)
     folder, config = request.folder, request.config
     if start.card and start.position["epoch"] >= config.epochs:
         console.say(f"{folder.path} has its {config.epochs} epochs already; nothing to do.")
@@ -122,12 +123,12 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
     with load_pictures(start.index, start.geometry, folder.path, skipped, request.workers, console) as pictures:
         _check_same_pictures(pictures, group)
         group.first(lambda: _check(request, start, pictures, group))
-        card = _card(request, start, pictures, machine)
+        card = _card(request, start, pictures, machine, group, console)
         with torch.random.fork_rng():
             place = local_device(machine["device"])
             state = _build_state(start, card, config, place, group, console)
             group.first(lambda: open_run(folder, card, pictures, config, is_new=not start.card))
-            console.say(_describe(card, config, pictures, machine))
+            console.say(_describe(card, config, pictures))
             _run(state, card, pictures, request, every, group, console, place)
     return _result(folder, state.position(), pictures.skipped, group)
 
@@ -139,25 +140,12 @@ def _check(request: Request, start: Plan, pictures: TrainingPictures, group: Gro
         check_unchanged(start.card, pictures, request.folder, allow_changes=request.allow_changes)
 
 
-def _card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
-    if start.card:
-        return replace(start.card, training={**start.card.training, "machine": machine})
-    return new_card(request, start, pictures, machine)
-
-
-def _settle_machine(request: Request, start: Plan, group: Group) -> dict[str, Any]:
-    """Return device, threads and processes: as asked for, else as the run has them, else what there is.
-
-    They decide in which order sums are made, hence the last bits.
-    """
-    old = start.card.training["machine"] if start.card else {}
-    if request.threads is not None or "threads" in old:
-        set_threads(request.threads if request.threads is not None else old["threads"])
-    device = choose_device(old.get("device", "auto") if request.device == "auto" else request.device)
-    machine = {"device": device, "threads": torch.get_num_threads(), "processes": group.size}
-    if old:
-        group.first(lambda: check_same_machine(old, machine, request.folder, allow_changes=request.allow_changes))
-    return machine
+def _card(
+    request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any], group: Group, console: Quiet
+) -> Card:
+    card, num_images = start.card or new_card(request, start, pictures), len(pictures.training)
+    method = group.first(lambda: settle_method(request, start, card, machine["device"], num_images, console))
+    return replace(card, training={**card.training, "machine": machine, "compute": method.to_json()})
 
 
 def _check_same_pictures(pictures: TrainingPictures, group: Group) -> None:
@@ -177,7 +165,7 @@ def _build_state(
         console.say(take_over(model, card.classes, start.donor))
     if place.type == "cuda" and group.size > 1 and config.batch_size < SMALL_PART * group.size * config.accumulate:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model, group.steps)  # type: ignore[no-untyped-call]
-    model = model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = prepare(model, Method.from_json(card.training["compute"]), place)
     optimizer = build_optimizer(model, momentum=config.momentum, weight_decay=config.weight_decay)
     state = TrainState(model, optimizer)
     if start.tensors is not None:
@@ -214,18 +202,21 @@ def _run(
         device=place,
         workers=request.workers,
         group=group,
+        compute=Compute(state.model, Method.from_json(card.training["compute"])),
     )
     num_steps = len(batch_sizes(len(pictures.training), config.batch_size))
     num_reports = (config.epochs - state.epoch) * (num_steps + 1) - state.batch
     drive(reports, state, checkpoints, config, console, group, num_reports=num_reports)
 
 
-def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures, machine: dict[str, Any]) -> str:
+def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures) -> str:
+    machine, method = card.training["machine"], Method.from_json(card.training["compute"])
     small = ", strides for small pictures" if card.small_input else ""
     processes = f" in {machine['processes']} processes" if machine["processes"] > 1 else ""
     return (
         f"{card.model}{small}: {len(card.classes)} classes, {len(pictures.training):,} training and "
-        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {machine['device']}{processes}."
+        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {machine['device']}{processes}, "
+        f"{method.describe()}."
     )
 
 
