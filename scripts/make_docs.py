@@ -6,31 +6,16 @@
 A part stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from statistics import mean
-from typing import Any
 
-ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md")
+import performance
+from results import ROOT, result, witness
+
+PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md", "docs/performance.md")
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def result(name: str) -> Any:
-    """Return a committed measurement."""
-    return json.loads((ROOT / "bench/results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def witness(found: Any) -> str:
-    """Say on which machine, when and with what a measurement was taken."""
-    machine = found["machine"]
-    return (
-        f"{machine['cores']} cores of {machine['processor']}, Python {machine['python']}, torch {machine['torch']}, "
-        f"{found['date']}"
-    )
 
 
 def demo() -> str:
@@ -195,7 +180,7 @@ def audit() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit)
-}
+} | performance.PARTS
 
 
 def main(*, is_check: bool) -> int:
