@@ -1,18 +1,18 @@
-"""Depthwise convolution between two batch norms, forward and backward, over float32 rows that stay in the cache.
+"""Backward of a depthwise convolution that stands between two batch norms, over float32 rows that stay in the cache.
 
-PyTorch writes act(norm(x)), reads it, writes the convolution's output and reads that for the next statistics. Here x is
-read once, and the output written once: rows of x go through norm and activation into a ring of K rows, the taps read the
-ring, and each finished row is added to the next norm's sums. Backward forms the next norm's gradient row by row, which
-PyTorch writes and reads back, gathers the input's gradient and both kinds of sums: three tensors are read, one is
-written. Neither the activated x nor that gradient ever is in memory.
+PyTorch undoes the norm behind it, then the convolution, then the activation before it: five tensors written and read
+back. Here the next norm's gradient is formed row by row, and so is the activated input, again; from rings of K rows of
+each come the weights' gradient, the input's through its activation, and the sums that the norm before needs: three
+tensors are read, one is written.
 
-oneDNN's backward of a depthwise convolution takes 3 to 9 times as long as its forward; this one about twice.
+oneDNN's backward of a 5x5 kernel or of stride 2 takes 10 to 100 times as long as its forward. Its forward is better than
+what numba makes of the same loops, and stays.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from depthwise.kernels.norm import LANES
 from depthwise.kernels.numbers import activate, inline, narrow, slope, widen
@@ -61,90 +61,6 @@ def _add_taps(out: Any, o: Any, rows: Any, slot: Any, first: Any, weights: Any, 
             + rows[slot, first + 4, c] * weights[k + 4, c]
         )
         out[o, c] = v if is_new else out[o, c] + v
-
-
-@inline
-def _convolve_row(out: Any, rows: Any, i: Any, height: Any, weights: Any, size: Any, stride: Any, first: Any) -> None:
-    """Set a row of outputs from rows i to i + size - 1 of the ring; those outside of the map are zero."""
-    for o in range(len(out)):
-        is_new = True
-        for kh in range(size):
-            if 0 <= i + kh < height:
-                _add_taps(out, o, rows, (i + kh) % size, first + o * stride, weights, kh * size, size, is_new)
-                is_new = False
-        if is_new:
-            for c in range(out.shape[1]):
-                out[o, c] = F(0)
-
-
-@inline
-def _store_and_sum(row: Any, y: Any, i: Any, near: Any, partial: Any) -> None:
-    """Store a row of outputs, and add what is stored to the sums of d and d * d, d = output - near."""
-    for w in range(len(row)):
-        for c in range(row.shape[1]):
-            stored = narrow(row[w, c], y.dtype)
-            y[i, w, c] = stored
-            d = widen(stored) - near[c]
-            partial[c] += d
-            partial[LANES + c] += d * d
-
-
-@inline
-def _merge(count: Any, near: Any, partial: Any, total: Any, t: Any, n: Any) -> None:
-    """Add `count` outputs to (number, mean, sum of squared deviations) so far (Chan et al. 1979); their mean is the
-    next outputs' `near`.
-    """
-    so_far = total[t, 0, 0]
-    whole = so_far + count
-    for c in range(n):
-        mean = near[c] + np.float64(partial[c]) / count
-        deviation = partial[LANES + c] - np.float64(partial[c]) * partial[c] / count
-        gap = mean - total[t, 1, c]
-        total[t, 1, c] += gap * count / whole
-        total[t, 2, c] += deviation + gap * gap * so_far * count / whole
-        near[c] = F(total[t, 1, c])
-        partial[c] = F(0)
-        partial[LANES + c] = F(0)
-    total[t, 0, 0] = whole
-
-
-@njit(cache=True)
-def _row_means(row: Any, near: Any) -> None:
-    for c in range(row.shape[1]):
-        v = np.float64(0)
-        for w in range(len(row)):
-            v += row[w, c]
-        near[c] = F(v / len(row))
-
-
-@kernel
-def convolve(
-    x: Any, height: int, table: Any, kind: int, low: Any, high: Any, weights: Any, size: int, stride: int,
-    top: int, left: int, y: Any, out_height: int, num_parts: int,
-) -> Any:  # fmt: skip
-    """Set y (B OH, OW, C) to the convolution of act(x * table[0] + table[1]), x (B H, W, C); weights (K K, C).
-
-    Returns (parts, 3, C): number, mean and sum of squared deviations of y.
-    """
-    width, n = x.shape[1], x.shape[2]
-    images = len(x) // height
-    total = np.zeros((num_parts, 3, n), np.float64)
-    for t in prange(num_parts):
-        rows = np.zeros((size, (y.shape[1] - 1) * stride + width + 2 * size, n), F)
-        out, near, partial = np.empty((y.shape[1], n), F), np.zeros(n, F), np.zeros(2 * LANES, F)
-        for image in range(images * t // num_parts, images * (t + 1) // num_parts):
-            loaded = 0
-            for o in range(out_height):
-                i = o * stride - top
-                while loaded < min(i + size, height):
-                    _load_kind(kind, low, high, x, image * height + loaded, table, rows, loaded % size, size)
-                    loaded += 1
-                _convolve_row(out, rows, i, height, weights, size, stride, size - left)
-                if o == 0 and total[t, 0, 0] == 0:
-                    _row_means(out, near)
-                _store_and_sum(out, y, image * out_height + o, near, partial)
-            _merge(out_height * y.shape[1], near, partial, total, t, n)
-    return total
 
 
 @inline

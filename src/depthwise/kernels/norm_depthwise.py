@@ -7,12 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from depthwise.kernels import depthwise as kernels
 from depthwise.kernels.norm import tables
 from depthwise.kernels.norm_act import Affine, Moments, apply_affine, channels_last, positions, slope_sums, track, undo_affine
 from depthwise.kernels.numbers import ACTIVATIONS
 from depthwise.kernels.threads import launch
+from depthwise.models.blocks import SameConv2d
 
 Array = NDArray[Any]
 
@@ -28,6 +30,17 @@ class Window(NamedTuple):
     out_width: int
 
 
+def window_of(conv: nn.Conv2d, height: int, width: int) -> Window:
+    """Return where this convolution looks on a map of this size."""
+    size, stride, pad = conv.kernel_size[0], conv.stride[0], conv.padding[0]
+    assert isinstance(pad, int)
+    out_height, out_width = ((side + 2 * pad - size) // stride + 1 for side in (height, width))
+    if isinstance(conv, SameConv2d) and conv.uses_tf_padding and stride > 1:
+        vertical, horizontal = conv._missing(height), conv._missing(width)
+        return Window(size, stride, vertical // 2, horizontal // 2, -(-height // stride), -(-width // stride))
+    return Window(size, stride, pad, pad, out_height, out_width)
+
+
 def rows(x: Tensor) -> Array:
     """Return the memory of channels-last (B, C, H, W) as (B H, W, C)."""
     return positions(x).reshape(-1, x.shape[3], x.shape[1])
@@ -40,27 +53,15 @@ def taps(weight: Tensor, *, is_mirrored: bool = False) -> Array:
     return np.ascontiguousarray(array.reshape(len(array), -1).T)
 
 
-def convolve(
-    x: Tensor, affine: Affine | None, act: str, weight: Tensor, window: Window
-) -> tuple[Tensor, Moments]:
-    """Return the depthwise convolution of act(affine(x)), and its moments."""
-    num_images, num_channels, height, _ = x.shape
-    y = x.new_empty(num_images, num_channels, window.out_height, window.out_width).to(memory_format=torch.channels_last)
-    size, stride, top, left, out_height, _ = window
-    parts = launch(
-        kernels.convolve, rows(x), height, _table(affine, num_channels), *ACTIVATIONS[act], taps(weight), size, stride,
-        top, left, rows(y), out_height,
-    )  # fmt: skip
-    return y, _merged(parts)
-
-
-def _merged(parts: Array) -> Moments:
-    """Return the moments of all parts together (Chan et al. 1979)."""
-    counts, means, deviations = parts[:, :1, 0], parts[:, 1], parts[:, 2]
-    total = counts.sum()
-    mean = (counts * means).sum(0) / total
-    variance = (deviations + counts * (means - mean) ** 2).sum(0) / total
-    return Moments(mean, variance, int(total))
+def convolve(x: Tensor, weight: Tensor, window: Window) -> Tensor:
+    """Return the depthwise convolution of x, by oneDNN."""
+    size, stride, top, left, out_height, out_width = window
+    bottom, right = ((out_height - 1) * stride + size - x.shape[2] - top, (out_width - 1) * stride + size - x.shape[3] - left)
+    padding: tuple[int, int] = (top, left)
+    if bottom > top or right > left:
+        x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
+    y = functional.conv2d(x, weight.to(x.dtype), None, stride, padding, 1, len(weight))
+    return channels_last(y)
 
 
 def _table(affine: Affine | None, num_channels: int) -> Array:
@@ -121,7 +122,8 @@ def norm_depthwise(
             moments = Moments.of(x)
             track(before, moments)
             affine = Affine.of(moments, before.weight, before.bias, before.eps)
-        z, moments = convolve(x, affine, before_act, weight, window)
+        z = convolve(x if affine is None else apply_affine(x, affine, before_act), weight, window)
+        moments = Moments.of(z)
         track(after, moments)
     parameters = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]
     after_affine = Affine.of(moments, after.weight, after.bias, after.eps)
