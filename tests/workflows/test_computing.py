@@ -98,3 +98,27 @@ def test_another_precision_is_another_setting(photos, unbroken, capsys):
     more = ["--image-size", "16", "--kernels", "torch", "--precision", "fp32", "--resume"]
     assert run(["train", str(photos), "--out", str(unbroken), *flags, *more]) == 2
     assert "precision: bf16 in the run, fp32 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_with_fused_kernels_that_was_stopped_ends_with_the_same_bytes(precision, photos, tmp_path):
+    config = replace(CONFIG, precision=precision, kernels="fused", epochs=2)
+    dw.train(photos, tmp_path / "whole", config)
+    out = tmp_path / "run"
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            dw.train(photos, out, config, resume="auto", console=Stopping(2))
+    dw.train(photos, out, config, resume="auto")
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_the_file_of_a_fused_run_answers_as_any_other(photos, tmp_path):
+    out = tmp_path / "run"
+    dw.train(photos, out, replace(CONFIG, kernels="fused", precision="fp32", epochs=1))
+    dw.train(photos, tmp_path / "plain", replace(CONFIG, kernels="torch", precision="fp32", epochs=1))
+    card, tensors = artifact.read(out / "last.safetensors")
+    plain = artifact.read(tmp_path / "plain/last.safetensors")[1]
+    assert card.training["compute"]["kernels"] == "fused" and list(tensors) == list(plain)
+    assert any(not torch.equal(tensors[name], plain[name]) for name in plain)  # the kernels were used
+    row = json.loads((out / "metrics.jsonl").read_text())
+    assert dw.evaluate(out, split="valid").scores.loss == row["valid_loss"]

@@ -111,7 +111,9 @@ def moments(x: Any, rest: Any, table: Any, num_parts: int) -> Any:
 
 
 @inline
-def _apply(kind: Any, low: Any, high: Any, x: Any, residual: Any, has_residual: Any, i: Any, table: Any, y: Any) -> None:
+def _apply(
+    kind: Any, low: Any, high: Any, x: Any, residual: Any, has_residual: Any, i: Any, table: Any, y: Any
+) -> None:
     n = x.shape[1]
     if has_residual:
         for j in range(n):
@@ -152,7 +154,9 @@ def normalise(
 
 
 @inline
-def _add_slopes(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first: Any, end: Any, table: Any, partial: Any) -> None:
+def _add_slopes(
+    kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first: Any, end: Any, table: Any, partial: Any
+) -> None:
     """Per channel: sums of g' and of g' (x - mean), g' the gradient before the activation."""
     n = x.shape[1]
     pairs = (end - first) // 2 * 2 + first
@@ -160,7 +164,9 @@ def _add_slopes(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first
         for j in range(n):
             a, b = widen(x[i, j]), widen(x[i + 1, j])
             u = widen(g[i, j]) * slope(kind, low, high, widen(seen[i, j]) * table[LANES + j] + table[2 * LANES + j])
-            v = widen(g[i + 1, j]) * slope(kind, low, high, widen(seen[i + 1, j]) * table[LANES + j] + table[2 * LANES + j])
+            v = widen(g[i + 1, j]) * slope(
+                kind, low, high, widen(seen[i + 1, j]) * table[LANES + j] + table[2 * LANES + j]
+            )
             partial[j] += u + v
             partial[LANES + j] += u * (a - table[j]) + v * (b - table[j])
     for i in range(pairs, end):
@@ -171,7 +177,9 @@ def _add_slopes(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first
 
 
 @inline
-def _add_slopes_kind(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first: Any, end: Any, table: Any, partial: Any) -> None:
+def _add_slopes_kind(
+    kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first: Any, end: Any, table: Any, partial: Any
+) -> None:
     if kind == 0:
         _add_slopes(0, low, high, g, x, seen, first, end, table, partial)
     elif kind == 1:
@@ -204,21 +212,31 @@ def slopes(
 
 
 @inline
-def _undo(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any, table: Any, dx: Any, dr: Any, has_dr: Any) -> None:
+def _undo(
+    kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any, table: Any, dx: Any, dr: Any, has_dr: Any
+) -> None:
     n = x.shape[1]
     if has_dr:
         for j in range(n):
             u = widen(g[i, j]) * slope(kind, low, high, widen(seen[i, j]) * table[LANES + j] + table[2 * LANES + j])
             dr[i, j] = narrow(u, dr.dtype)
-            dx[i, j] = narrow(u * table[3 * LANES + j] + ((widen(x[i, j]) - table[j]) * table[4 * LANES + j] + table[5 * LANES + j]), dx.dtype)
+            dx[i, j] = narrow(
+                u * table[3 * LANES + j] + ((widen(x[i, j]) - table[j]) * table[4 * LANES + j] + table[5 * LANES + j]),
+                dx.dtype,
+            )
     else:
         for j in range(n):
             u = widen(g[i, j]) * slope(kind, low, high, widen(seen[i, j]) * table[LANES + j] + table[2 * LANES + j])
-            dx[i, j] = narrow(u * table[3 * LANES + j] + ((widen(x[i, j]) - table[j]) * table[4 * LANES + j] + table[5 * LANES + j]), dx.dtype)
+            dx[i, j] = narrow(
+                u * table[3 * LANES + j] + ((widen(x[i, j]) - table[j]) * table[4 * LANES + j] + table[5 * LANES + j]),
+                dx.dtype,
+            )
 
 
 @inline
-def _undo_kind(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any, table: Any, dx: Any, dr: Any, has_dr: Any) -> None:
+def _undo_kind(
+    kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any, table: Any, dx: Any, dr: Any, has_dr: Any
+) -> None:
     if kind == 0:
         _undo(0, low, high, g, x, seen, i, table, dx, dr, has_dr)
     elif kind == 1:

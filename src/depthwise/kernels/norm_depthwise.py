@@ -11,7 +11,16 @@ from torch.nn import functional
 
 from depthwise.kernels import depthwise as kernels
 from depthwise.kernels.norm import tables
-from depthwise.kernels.norm_act import Affine, Moments, apply_affine, channels_last, positions, slope_sums, track, undo_affine
+from depthwise.kernels.norm_act import (
+    Affine,
+    Moments,
+    apply_affine,
+    channels_last,
+    positions,
+    slope_sums,
+    track,
+    undo_affine,
+)
 from depthwise.kernels.numbers import ACTIVATIONS
 from depthwise.kernels.threads import launch
 from depthwise.models.blocks import SameConv2d
@@ -56,7 +65,10 @@ def taps(weight: Tensor, *, is_mirrored: bool = False) -> Array:
 def convolve(x: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Return the depthwise convolution of x, by oneDNN."""
     size, stride, top, left, out_height, out_width = window
-    bottom, right = ((out_height - 1) * stride + size - x.shape[2] - top, (out_width - 1) * stride + size - x.shape[3] - left)
+    bottom, right = (
+        (out_height - 1) * stride + size - x.shape[2] - top,
+        (out_width - 1) * stride + size - x.shape[3] - left,
+    )
     padding: tuple[int, int] = (top, left)
     if bottom > top or right > left:
         x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
