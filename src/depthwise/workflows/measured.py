@@ -17,7 +17,7 @@ from depthwise.deploy.verify import noise
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec
 from depthwise.models.summary import check_image_size
-from depthwise.workflows.machine import num_processors, processor
+from depthwise.machine import num_processors, processor
 
 SECONDS = 1.0
 """For a network's time; making and exporting it takes some seconds more."""
