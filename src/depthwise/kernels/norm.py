@@ -28,8 +28,8 @@ Array = NDArray[Any]
 
 
 def num_repeats(num_positions: int, num_channels: int) -> int:
-    """Return R: rows of about 1,024 numbers."""
-    return max(1, min(1024 // num_channels, num_positions))
+    """Return R: how many positions make a row, without a remainder, of at most about 1,024 numbers."""
+    return next(r for r in range(max(1, 1024 // num_channels), 0, -1) if num_positions % r == 0)
 
 
 def tables(repeats: int, *channel_values: Array) -> Array:
@@ -40,11 +40,9 @@ def tables(repeats: int, *channel_values: Array) -> Array:
     return table
 
 
-def in_rows(x: Array, repeats: int) -> tuple[Array, Array]:
-    """Return (M, C) as rows of R positions, and the few positions that are left over, as rows of one."""
-    num_positions, num_channels = x.shape
-    whole = num_positions // repeats * repeats
-    return x[:whole].reshape(-1, repeats * num_channels), x[whole:]
+def in_rows(x: Array, repeats: int) -> Array:
+    """Return (M, C) as rows of R positions."""
+    return x.reshape(-1, repeats * x.shape[1])
 
 
 def fold(sums: Array, num_channels: int, repeats: int) -> Array:
@@ -94,7 +92,7 @@ def _into_float64(partial: Any, n: Any, sums: Any, t: Any) -> None:
 
 
 @kernel
-def moments(x: Any, rest: Any, table: Any, num_parts: int) -> Any:
+def moments(x: Any, table: Any, num_parts: int) -> Any:
     """Return (parts, 2, LANES): sums of d and of d * d, d = x - table: channel values near the mean, so nothing cancels."""
     sums = np.zeros((num_parts, 2, LANES), np.float64)
     m, n = x.shape
@@ -103,9 +101,6 @@ def moments(x: Any, rest: Any, table: Any, num_parts: int) -> Any:
         end = m * (t + 1) // num_parts
         for first in range(m * t // num_parts, end, BLOCK):
             _add_moments(x, first, min(first + BLOCK, end), table, partial)
-            _into_float64(partial, n, sums, t)
-        if t == num_parts - 1:
-            _add_moments(rest, 0, len(rest), table, partial)
             _into_float64(partial, n, sums, t)
     return sums
 
@@ -140,17 +135,13 @@ def _apply_kind(
 
 @kernel
 def normalise(
-    x: Any, x_rest: Any, residual: Any, residual_rest: Any, has_residual: bool, table: Any,
-    kind: int, low: Any, high: Any, y: Any, y_rest: Any, num_parts: int,
-) -> None:  # fmt: skip
+    x: Any, residual: Any, has_residual: bool, table: Any, kind: int, low: Any, high: Any, y: Any, num_parts: int
+) -> None:
     """Set y to the activation of x * table[0] + table[1] (+ residual)."""
     m = len(x)
     for t in prange(num_parts):
         for i in range(m * t // num_parts, m * (t + 1) // num_parts):
             _apply_kind(kind, low, high, x, residual, has_residual, i, table, y)
-        if t == num_parts - 1:
-            for i in range(len(x_rest)):
-                _apply_kind(kind, low, high, x_rest, residual_rest, has_residual, i, table, y_rest)
 
 
 @inline
@@ -190,9 +181,8 @@ def _add_slopes_kind(
 
 @kernel
 def slopes(
-    g: Any, g_rest: Any, x: Any, x_rest: Any, seen: Any, seen_rest: Any, table: Any,
-    kind: int, low: Any, high: Any, num_parts: int,
-) -> Any:  # fmt: skip
+    g: Any, x: Any, seen: Any, table: Any, kind: int, low: Any, high: Any, num_parts: int
+) -> Any:
     """Return (parts, 2, LANES): sums of g' and of g' (x - table[0]), g' the gradient g before the activation.
 
     The activation's argument is seen * table[1] + table[2].
@@ -204,9 +194,6 @@ def slopes(
         end = m * (t + 1) // num_parts
         for first in range(m * t // num_parts, end, BLOCK):
             _add_slopes_kind(kind, low, high, g, x, seen, first, min(first + BLOCK, end), table, partial)
-            _into_float64(partial, n, sums, t)
-        if t == num_parts - 1:
-            _add_slopes_kind(kind, low, high, g_rest, x_rest, seen_rest, 0, len(x_rest), table, partial)
             _into_float64(partial, n, sums, t)
     return sums
 
@@ -247,14 +234,10 @@ def _undo_kind(
 
 @kernel
 def undo(
-    g: Any, g_rest: Any, x: Any, x_rest: Any, seen: Any, seen_rest: Any, table: Any, kind: int, low: Any, high: Any,
-    dx: Any, dx_rest: Any, dr: Any, dr_rest: Any, has_dr: bool, num_parts: int,
+    g: Any, x: Any, seen: Any, table: Any, kind: int, low: Any, high: Any, dx: Any, dr: Any, has_dr: bool, num_parts: int,
 ) -> None:  # fmt: skip
     """Set dx to g' table[3] + (x - table[0]) table[4] + table[5], and dr, the residual's gradient, to g'; see `slopes`."""
     m = len(x)
     for t in prange(num_parts):
         for i in range(m * t // num_parts, m * (t + 1) // num_parts):
             _undo_kind(kind, low, high, g, x, seen, i, table, dx, dr, has_dr)
-        if t == num_parts - 1:
-            for i in range(len(x_rest)):
-                _undo_kind(kind, low, high, g_rest, x_rest, seen_rest, i, table, dx_rest, dr_rest, has_dr)

@@ -51,7 +51,7 @@ class Moments(NamedTuple):
         flat = positions(x)
         repeats = kernels.num_repeats(*flat.shape)
         near = kernels.typical(flat).astype(np.float32)
-        sums = launch(kernels.moments, *kernels.in_rows(flat, repeats), kernels.tables(repeats, near))
+        sums = launch(kernels.moments, kernels.in_rows(flat, repeats), kernels.tables(repeats, near))
         return cls.from_sums(near, kernels.fold(sums, flat.shape[1], repeats), len(flat))
 
 
@@ -99,12 +99,12 @@ def apply_affine(x: Tensor, affine: Affine, act: str, residual: Tensor | None = 
     repeats = kernels.num_repeats(*flat.shape)
     launch(
         kernels.normalise,
-        *kernels.in_rows(flat, repeats),
-        *kernels.in_rows(flat if residual is None else positions(residual), repeats),
+        kernels.in_rows(flat, repeats),
+        kernels.in_rows(flat if residual is None else positions(residual), repeats),
         residual is not None,
         kernels.tables(repeats, affine.scale, affine.shift),
         *ACTIVATIONS[act],
-        *kernels.in_rows(positions(y), repeats),
+        kernels.in_rows(positions(y), repeats),
     )
     return y
 
@@ -123,7 +123,7 @@ def slope_sums(grad: Tensor, x: Tensor, affine: Affine, act: str, output: Tensor
     flat = positions(x)
     repeats = kernels.num_repeats(*flat.shape)
     table, seen = _seen(affine, flat, output)
-    rows = (part for a in (positions(grad), flat, seen) for part in kernels.in_rows(a, repeats))
+    rows = (kernels.in_rows(a, repeats) for a in (positions(grad), flat, seen))
     sums = launch(kernels.slopes, *rows, kernels.tables(repeats, *table), *ACTIVATIONS[act])
     return kernels.fold(sums, flat.shape[1], repeats)
 
@@ -136,8 +136,8 @@ def undo_affine(
     flat = positions(x)
     repeats = kernels.num_repeats(*flat.shape)
     table, seen = _seen(affine, flat, output)
-    rows = [part for a in (positions(grad), flat, seen) for part in kernels.in_rows(a, repeats)]
-    out = [part for a in (dx, dx if dr is None else dr) for part in kernels.in_rows(positions(a), repeats)]
+    rows = (kernels.in_rows(a, repeats) for a in (positions(grad), flat, seen))
+    out = (kernels.in_rows(positions(a), repeats) for a in (dx, dx if dr is None else dr))
     filled = kernels.tables(repeats, *table, *affine.back(sums))
     launch(kernels.undo, *rows, filled, *ACTIVATIONS[act], *out, dr is not None)
     return dx, dr
