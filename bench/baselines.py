@@ -38,7 +38,7 @@ def tuned_step(name: str, batch_size: int, image_size: int) -> Callable[[], floa
     """Return a step as an expert tunes it: channels last, bfloat16 by autocast where there is any, fused SGD."""
     images, labels = pictures(name, batch_size, image_size)
     images = images.to(memory_format=torch.channels_last)
-    model = dw.create_model(name).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = dw.create_model(name).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
 

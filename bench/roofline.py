@@ -57,7 +57,7 @@ def limit_s(name: str, batch_size: int, image_size: int, precision: str, limits:
     for layer, num_in, num_out in _layers(name, image_size):
         weights = sum(p.numel() for p in layer.parameters())
         layer_bytes = batch_size * element * (3 * num_in + 2 * num_out) + weights * (2 * element + 4 + 5 * 4)
-        layer_macs = 3 * batch_size * num_out * layer.weight[0].numel()  # type: ignore[index, union-attr]
+        layer_macs = 3 * batch_size * num_out * layer.weight[0].numel()  # type: ignore[index]
         step_s += max(layer_bytes / limits.bytes_per_s, layer_macs / limits.macs_per_s[precision])
         moved, macs = moved + layer_bytes, macs + layer_macs
     return {"limit_s": step_s, "bytes": moved, "macs": macs}

@@ -58,9 +58,9 @@ def orders(counts: list[int]) -> list[dict[str, Any]]:
             path = Path(folder, "splits.csv")
             lines = (f"photos/{number % 100}/{number}.jpg,{number % 100},train\n" for number in range(count))
             path.write_text("path,class,split\n" + "".join(lines), encoding="utf-8")
-            index_s = timed(lambda path=path: read_index(path))  # type: ignore[misc]
+            index_s = timed(lambda path=path: read_index(path))
         ids = np.arange(count, dtype=np.uint64)
-        order_s = timed(lambda ids=ids: epoch_order(ids, 0, 1))  # type: ignore[misc]
+        order_s = timed(lambda ids=ids: epoch_order(ids, 0, 1))
         rows.append({"num_images": count, "index_s": round(index_s, 3), "order_s": round(order_s, 4)})
         print(rows[-1], flush=True)
     return rows

@@ -82,7 +82,8 @@ def column(path: Path, name: str | int) -> list[float]:
 
 def watch(system: System, targets: list[float], budget_s: float, log: Path) -> dict[str, Any]:
     """Run a system until it reaches the last target, ends or is out of time; return when it reached what."""
-    started, seen = time.perf_counter(), []
+    started = time.perf_counter()
+    seen: list[dict[str, Any]] = []
     with open(log, "w") as file:
         process = subprocess.Popen(system.command, stdout=file, stderr=file, start_new_session=True)
         while process.poll() is None and time.perf_counter() - started < budget_s:

@@ -40,6 +40,17 @@ def _ms(times: dict[str, Any]) -> str:
     return f"{1000 * times['median_s']:,.0f} ({low} - {high})"
 
 
+def layout(found: Any) -> list[str]:
+    """Return what a step takes in both layouts."""
+    ways = ("fp32_nchw", "fp32_nhwc", "bf16_nchw", "bf16_nhwc")
+    rows = [
+        f"| `{row['model']}` | " + " | ".join(f"{1000 * row[way]:,.0f}" for way in ways) + " |" for row in found["rows"]
+    ]
+    head = ["| network | float32 NCHW | float32 NHWC | bfloat16 NCHW | bfloat16 NHWC |", "|---|---:|---:|---:|---:|"]
+    end = f"{found['batch_size']} pictures of 224 px, the fastest of {found['rounds']} interleaved steps. {witness(found)}."
+    return [*head, *rows, "", end]
+
+
 def memory(found: Any) -> list[str]:
     """Return peaks by network and pictures in a step."""
     rows = [
@@ -119,6 +130,7 @@ def _time_to(found: Any) -> list[str]:
 
 FILES = {
     train_step: "train_step",
+    layout: "layout",
     memory: "memory",
     scaling: "scaling",
     precision: "precision",

@@ -128,7 +128,7 @@ def _method(task: Task, way: Way, wish: Wish) -> Method:
     return Method(precision, kernels, places, wish.compile)
 
 
-def _places(task: Task, precision: Precision) -> dict[str, Kernels]:
+def _places(task: Task, precision: Precision) -> dict[str, str]:
     from depthwise.kernels.choice import choose as choose_kernels
 
     step = build_step(task, Method(precision))

@@ -17,12 +17,12 @@ class Method:
     """How a run's steps are computed: chosen once, stored with the run, the same until it ends.
 
     Convolutions and activations of training; validation, evaluation and prediction are always float32. Memory is always
-    laid out channels last, which bench/train_step.py finds no slower in any family.
+    laid out channels last: bench/layout.py compares.
     """
 
     precision: Precision = "fp32"
     kernels: Kernels = "torch"
-    places: Mapping[str, Kernels] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
     """With fused kernels: who computes each place of the network that has some; empty: all of them are fused."""
     compile: bool = False
 
@@ -80,5 +80,5 @@ class Compute:
 def has_bfloat16(device: torch.device) -> bool:
     """Return whether the device computes in bfloat16 itself; elsewhere PyTorch only imitates it, slowly."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
