@@ -24,7 +24,7 @@ LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
 def build(name: str, layout: torch.memory_format, precision: str) -> Callable[[], None]:
     """Return a training step of the network."""
-    model = dw.create_model(name).train().to(memory_format=layout)  # type: ignore[call-overload]
+    model = dw.create_model(name).train().to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, nesterov=True, fused=True)
     images = torch.randn(BATCH, 3, 224, 224).contiguous(memory_format=layout)
     labels = torch.arange(BATCH)

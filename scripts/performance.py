@@ -47,7 +47,8 @@ def layout(found: Any) -> list[str]:
         f"| `{row['model']}` | " + " | ".join(f"{1000 * row[way]:,.0f}" for way in ways) + " |" for row in found["rows"]
     ]
     head = ["| network | float32 NCHW | float32 NHWC | bfloat16 NCHW | bfloat16 NHWC |", "|---|---:|---:|---:|---:|"]
-    end = f"{found['batch_size']} pictures of 224 px, the fastest of {found['rounds']} interleaved steps. {witness(found)}."
+    steps = f"the fastest of {found['rounds']} interleaved steps"
+    end = f"{found['batch_size']} pictures of 224 px, {steps}. {witness(found)}."
     return [*head, *rows, "", end]
 
 
