@@ -30,6 +30,10 @@ def leaf(x, dtype=None):
     return x.detach().clone().to(dtype or x.dtype).requires_grad_()
 
 
+def some_gradient(shape, dtype):
+    return torch.linspace(-1, 1, shape.numel(), dtype=torch.float64).sin().view(shape).to(dtype)
+
+
 def both(x, act, residual=None, **options):
     """Outputs and gradients of x, residual, weight and bias, and the buffers: ours and the twin's in float64."""
     results = []
@@ -37,7 +41,7 @@ def both(x, act, residual=None, **options):
     for function, norm, dtype in ((norm_act, norms[0], x.dtype), (twin, norms[1], torch.float64)):
         inputs = [leaf(t, dtype) for t in (x, residual) if t is not None]
         y = function(inputs[0], norm, act, *inputs[1:])
-        y.backward(torch.linspace(-1, 1, y.numel(), dtype=torch.float64).sin().view(y.shape).to(dtype))
+        y.backward(some_gradient(y.shape, x.dtype).to(dtype))
         gradients = [t.grad for t in (*inputs, norm.weight, norm.bias)]
         results.append([y.detach(), *gradients, norm.running_mean, norm.running_var])
         assert norm.num_batches_tracked == 1

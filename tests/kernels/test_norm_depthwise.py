@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_norm_act import TOLERANCE, distance, leaf, pair
+from test_norm_act import TOLERANCE, distance, leaf, pair, some_gradient
 
 from depthwise.kernels.norm_depthwise import norm_depthwise, window_of
 from depthwise.kernels.twins import norm_depthwise as twin
@@ -34,7 +34,7 @@ def both(x, conv, before_act, after_act, *, has_norm_before=True):
         norm = before[index] if has_norm_before else None
         inputs, weight = leaf(x, dtype), leaf(conv.weight, torch.float32 if index == 0 else dtype)
         y = function(inputs, norm, before_act, weight, window, after[index], after_act)
-        y.backward(torch.linspace(-1, 1, y.numel(), dtype=torch.float64).sin().view(y.shape).to(dtype))
+        y.backward(some_gradient(y.shape, x.dtype).to(dtype))
         norms = [after[index], *([norm] if norm else [])]
         numbers = [t for n in norms for t in (n.weight.grad, n.bias.grad, n.running_mean, n.running_var)]
         results.append([y.detach(), inputs.grad, weight.grad, *numbers])

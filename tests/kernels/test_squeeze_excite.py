@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from test_norm_act import distance, leaf
+from test_norm_act import distance, leaf, some_gradient
 from torch import nn
 
 from depthwise.kernels.squeeze_excite import squeeze_excite
@@ -24,7 +24,7 @@ def test_it_equals_pytorch(shape, dtype, tolerance):
     ):
         inputs, parameters = leaf(x, kind), list(gates.parameters())
         y = function(inputs, gates, parameters)
-        y.backward(torch.linspace(-1, 1, y.numel(), dtype=torch.float64).sin().view(shape).to(kind))
+        y.backward(some_gradient(y.shape, dtype).to(kind))
         results.append([y.detach(), inputs.grad, *(p.grad for p in parameters)])
     for found, expected in zip(*results, strict=True):
         assert distance(found, expected) < tolerance

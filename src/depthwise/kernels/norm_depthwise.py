@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from depthwise.kernels import depthwise as kernels
+from depthwise.kernels.lanes import WIDTH
 from depthwise.kernels.norm import tables
 from depthwise.kernels.norm_act import (
     Affine,
@@ -55,11 +56,11 @@ def rows(x: Tensor) -> Array:
     return positions(x).reshape(-1, x.shape[3], x.shape[1])
 
 
-def taps(weight: Tensor, *, is_mirrored: bool = False) -> Array:
-    """Return weights (C, 1, K, K) as float32 (K K, C), each row of the kernel from right to left if mirrored."""
-    array = weight.detach().float().numpy()[:, 0]
-    array = array[:, :, ::-1] if is_mirrored else array
-    return np.ascontiguousarray(array.reshape(len(array), -1).T)
+def mirrored(weight: Tensor) -> Array:
+    """Return weights (C, 1, K, K), each row of the kernel from right to left, as float32 (K K, whole lanes)."""
+    num_channels = len(weight)
+    array = weight.detach().float().numpy()[:, 0, :, ::-1].reshape(num_channels, -1).T
+    return np.pad(array, ((0, 0), (0, -num_channels % WIDTH)))
 
 
 def convolve(x: Tensor, weight: Tensor, window: Window) -> Tensor:
@@ -104,15 +105,15 @@ class _Sandwich(torch.autograd.Function):
         z_table = tables(1, after.moments.mean, after.scale, after.shift, *after.back(after_sums))
         sums, dw = launch(
             kernels.convolve_back, rows(grad), rows(z), out_height, z_table, *ACTIVATIONS[ctx.after_act],
-            rows(x), x.shape[2], _table(before, x.shape[1]), *ACTIVATIONS[ctx.before_act], taps(weight),
-            taps(weight, is_mirrored=True), size, stride, top, left, rows(dx),
+            rows(x), x.shape[2], _table(before, x.shape[1]), *ACTIVATIONS[ctx.before_act],
+            mirrored(weight), size, stride, top, left, rows(dx),
         )  # fmt: skip
         gradients = list(after.gradients(after_sums))
         if before is not None:
             before_sums = sums.sum(0)
             gradients = [*before.gradients(before_sums), *gradients]
             dx, _ = undo_affine(dx, x, before, "none", before_sums)
-        d_weight = torch.from_numpy(dw.sum(0).T.reshape(weight.shape).astype(np.float32))
+        d_weight = torch.from_numpy(dw.sum(0)[:, : len(weight)].T.reshape(weight.shape).astype(np.float32))
         return dx, None, d_weight, *5 * (None,), *(torch.from_numpy(g) for g in gradients)
 
 
