@@ -40,9 +40,12 @@ format: $(READY)
 	$(BIN)/python scripts/make_pages.py
 	$(BIN)/python scripts/make_ideas.py
 
+# Five minutes or so. The tables of docs/performance.md come from the --full tier of the first three.
 bench: $(READY)
+	$(BIN)/python bench/train_step.py
+	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/scaling.py
 	$(BIN)/python bench/startup.py
-	$(BIN)/python bench/demo.py
 	$(BIN)/python bench/predict.py
 	$(BIN)/python scripts/make_docs.py
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import Any
+import performance
+from results import ROOT, result, witness
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
@@ -23,6 +25,7 @@ PAGES = (
     "docs/evaluation.md",
     "docs/training.md",
     "docs/input.md",
+    "docs/performance.md",
 )
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -161,6 +161,12 @@ class TrainConfig:
     """How a picture becomes square: squash it, add grey bars, or cut the longer side."""
     seed: int = 0
     """Decides weights, order and augmentation, and the split where there is none yet."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Training in float32 or bfloat16; auto: bfloat16 where the processor has it and it measures faster."""
+    kernels: Literal["auto", "torch", "fused"] = "auto"
+    """Training by PyTorch's kernels or the fused ones for CPUs; auto: for each layer what measures faster."""
+    compile: bool = False
+    """Translate the network by torch.compile: takes minutes at the start, may pay on a GPU."""
 
     # How weights are learnt.
     optimizer: Literal["sgd", "rmsprop", "adamw"] = "sgd"
@@ -254,6 +260,8 @@ class TrainConfig:
         crops = {"--crop": self.crop, "--scale-min": self.scale_min, "--short-side": any(self.short_side or ())}
         if len(given := [flag for flag, value in crops.items() if value]) > 1:
             raise UserError(f"{' and '.join(given)} are rules for where to cut: give one of them")
+        if self.compile and self.kernels == "fused":
+            raise UserError("--compile translates PyTorch's kernels: --kernels fused does not go with it")
 
     @property
     def peak_lr(self) -> float:

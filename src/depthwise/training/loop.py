@@ -22,6 +22,7 @@ from depthwise.errors import Diverged
 from depthwise.metrics import Logits, Scores, cross_entropy, score
 from depthwise.training import ema
 from depthwise.training.batchnorm import StepStatistics, recalibrate
+from depthwise.training.compute import Compute
 from depthwise.training.distributed import ALONE, Group
 from depthwise.training.loss import Loss, build_loss
 from depthwise.training.optim import set_learning_rate
@@ -48,14 +49,17 @@ def run(
     workers: int,
     group: Group = ALONE,
     teacher: Teacher | None = None,
+    compute: Compute | None = None,
 ) -> Iterator[Report]:
     """Train from the state's position to the end of the last epoch, yielding after every step and every epoch.
 
-    Raises Diverged when the loss is not finite. What comes out depends on data, configuration, state and the number of
-    processes only. All processes of `group` yield the same reports (but for `ids`) and end with the same state.
+    `compute` is made of the state's network; by default it computes in float32. Raises Diverged when the loss is not
+    finite. What comes out depends on data, configuration, state, `compute` and the number of processes only. All
+    processes of `group` yield the same reports (but for `ids`) and end with the same state.
     """
+    compute = compute or Compute(state.model)
     loss = build_loss(config, train.labels, device)
-    loop = Loop(state, train, valid, config, normalise, device, workers, group, loss, teacher)
+    loop = Loop(state, train, valid, config, normalise, device, workers, group, compute, loss, teacher)
     while not is_finished(state.epoch, state.best_epoch, config):
         started, seen_before = time.perf_counter(), state.num_seen
         yield from loop.steps()
@@ -78,8 +82,9 @@ class Loop:
     device: torch.device
     workers: int
     group: Group
+    compute: Compute
     loss: Loss
-    teacher: Teacher | None
+    teacher: Teacher | None = None
 
     @property
     def num_parts(self) -> int:
@@ -159,7 +164,7 @@ class Loop:
     def backward(self, batch: Batch, weight: float) -> float:
         """Add the gradients of the part's mean loss, times its share of the batch; return that product."""
         images = torch.from_numpy(batch.images).to(self.device)
-        logits = self.state.model(self.normalise(images))
+        logits = self.compute.logits(self.normalise(images))
         targets = [(self.tensor(labels), self.tensor(shares)) for labels, shares in batch.targets]
         taught = self.tensor(self.teacher(batch.images)) if self.teacher else None
         loss = weight * self.loss(logits, targets, taught)

@@ -15,12 +15,14 @@ from depthwise.data.store import open_store
 from depthwise.errors import UserError
 from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
+from depthwise.training.compute import Compute, Method, prepare
 from depthwise.training.distributed import Group, check_parts, join, local_device
 from depthwise.training.loop import Teacher, run
 from depthwise.training.schedule import check_warmup, is_finished
 from depthwise.training.state import TrainState
 from depthwise.workflows.checkpoints import Checkpoints
-from depthwise.workflows.devices import choose_device, set_threads
+from depthwise.workflows.computing import settle_machine, settle_method
+from depthwise.workflows.devices import choose_device
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.settling import settle
 from depthwise.workflows.teaching import read_teacher, teacher_hash
@@ -29,7 +31,6 @@ from depthwise.workflows.training_drive import drive
 from depthwise.workflows.training_start import (
     Plan,
     Request,
-    check_same_machine,
     check_unchanged,
     new_card,
     open_run,
@@ -115,7 +116,7 @@ def train(
 
 def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> TrainResult:
     start = group.first(lambda: plan(request, console))
-    machine = _settle_machine(request, start, group)
+    machine = settle_machine(request, start, group)
     folder, config = request.folder, request.config
     if start.card and is_finished(start.position["epoch"], start.position["best_epoch"], config):
         console.say(f"{folder.path} {_why_finished(start.position, config)} already; nothing to do.")
@@ -134,12 +135,12 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
     with loading as pictures:
         _check_same_pictures(pictures, group)
         group.first(lambda: _check(request, start, pictures, group))
-        card = _card(request, start, pictures, machine)
+        card = _card(request, start, pictures, machine, group, console)
         with torch.random.fork_rng():
             place = local_device(machine["device"])
             state = build_state(start, card, config, place, group, console)
             group.first(lambda: open_run(folder, card, pictures, config, is_new=not start.card))
-            console.say(_describe(card, config, pictures, machine))
+            console.say(_describe(card, config, pictures))
             _run(state, card, pictures, request, every, group, console, place, teacher)
     return _result(folder, state.position(), pictures.skipped, group)
 
@@ -152,25 +153,12 @@ def _check(request: Request, start: Plan, pictures: TrainingPictures, group: Gro
         check_unchanged(start.card, pictures, request.folder, allow_changes=request.allow_changes)
 
 
-def _card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
-    if start.card:
-        return replace(start.card, training={**start.card.training, "machine": machine})
-    return new_card(request, start, pictures, machine)
-
-
-def _settle_machine(request: Request, start: Plan, group: Group) -> dict[str, Any]:
-    """Return device, threads and processes: as asked for, else as the run has them, else what there is.
-
-    They decide in which order sums are made, hence the last bits.
-    """
-    old = start.card.training["machine"] if start.card else {}
-    if request.threads is not None or "threads" in old:
-        set_threads(request.threads if request.threads is not None else old["threads"])
-    device = choose_device(old.get("device", "auto") if request.device == "auto" else request.device)
-    machine = {"device": device, "threads": torch.get_num_threads(), "processes": group.size}
-    if old:
-        group.first(lambda: check_same_machine(old, machine, request.folder, allow_changes=request.allow_changes))
-    return machine
+def _card(
+    request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any], group: Group, console: Quiet
+) -> Card:
+    card, num_images = start.card or new_card(request, start, pictures), len(pictures.training)
+    method = group.first(lambda: settle_method(request, start, card, machine["device"], num_images, console))
+    return replace(card, training={**card.training, "machine": machine, "compute": method.to_json()})
 
 
 def _check_same_pictures(pictures: TrainingPictures, group: Group) -> None:
@@ -205,6 +193,7 @@ def _run(
         device=place,
         workers=request.workers,
         group=group,
+        compute=Compute(state.model, Method.from_json(card.training["compute"])),
         teacher=teacher,
     )
     num_steps = len(batch_sizes(len(pictures.training), config.batch_size))
@@ -212,12 +201,14 @@ def _run(
     drive(reports, state, checkpoints, config, console, group, num_reports=num_reports)
 
 
-def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures, machine: dict[str, Any]) -> str:
+def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures) -> str:
+    machine, method = card.training["machine"], Method.from_json(card.training["compute"])
     small = ", strides for small pictures" if card.small_input else ""
     processes = f" in {machine['processes']} processes" if machine["processes"] > 1 else ""
     return (
         f"{card.model}{small}: {len(card.classes)} classes, {len(pictures.training):,} training and "
-        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {machine['device']}{processes}."
+        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {machine['device']}{processes}, "
+        f"{method.describe()}."
     )
 
 

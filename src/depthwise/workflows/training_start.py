@@ -165,18 +165,17 @@ def open_run(folder: RunFolder, card: Card, pictures: TrainingPictures, config: 
     if is_new:
         folder.open_new()
         write_manifest(folder.splits, pictures.records)
-    training = {"train": config.to_json(), "machine": card.training["machine"]}
+    training = {"train": config.to_json(), "machine": card.training["machine"], "compute": card.training["compute"]}
     folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
 
 
-def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
-    """Return what a new run's checkpoints say of themselves."""
+def new_card(request: Request, start: Plan, pictures: TrainingPictures) -> Card:
+    """Return what a new run's checkpoints say of themselves; not yet on what and how it is computed."""
     geometry = start.geometry if start.donor else measure_colours(start.geometry, pictures.training)
     small_input, options = _split_options(request, geometry, start.donor)
     training = {
         "config": request.config.to_json(),
         "sources": request.sources,
-        "machine": machine,
         "pictures": pictures.digest,
         "stored_size": start.stored_size,
     }
