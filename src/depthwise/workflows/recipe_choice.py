@@ -22,14 +22,14 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose_recipe(index: Index, wishes: Mapping[str, Any], *, is_warm: bool) -> Choice:
-    """Return the recipe for these pictures and wishes (`TrainConfig`'s fields). `is_warm`: weights are given."""
-    model = wishes.get("model")
+def choose_recipe(index: Index, wishes: Mapping[str, Any]) -> Choice:
+    """Return the recipe for these pictures and wishes (`TrainConfig`'s fields)."""
+    is_warm, model = bool(wishes.get("pretrained")), wishes.get("model")
     packaged = [name for name in PACKAGES if model in (None, name) and find_spec(PACKAGES[name][1])]
     if wishes.get("freeze") == "backbone" and (is_warm or packaged):
         return Choice("linear-probe", "--freeze backbone")
     if is_warm:
-        return Choice("finetune", "weights to start from are given")
+        return Choice("finetune", "--pretrained")
     seen = probe(index.part("train") or index.records)
     side = min(seen.width, seen.height)
     wanted = wishes.get("image_size") or side

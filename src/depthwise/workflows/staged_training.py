@@ -36,24 +36,24 @@ def train(
     if isinstance(config, TrainConfig):
         return train_once(data, out, config, init=init, console=console, **how)
     console, wishes = console or Quiet(), dict(config or {})
-    recipe = _settle(Path(data), out, wishes, console, is_warm=bool(init or wishes.get("pretrained")))
+    if init:  # a model of ours knows its own settings best
+        wishes.setdefault("recipe", "none")
+    recipe = _settle(Path(data), out, wishes, console)
     stages = recipe.stages(wishes)
-    if init:
-        stages = [replace(stage, pretrained=None) for stage in stages]
     folder = RunFolder(Path(out) if out else default_folder(data, stages[-1].model))
     if len(stages) == 1:
         return train_once(data, folder.path, stages[0], init=init, console=console, **how)
     return _train_both(data, folder, stages, init, console, how)
 
 
-def _settle(data: Path, out: str | Path | None, wishes: dict[str, Any], console: Quiet, *, is_warm: bool) -> Recipe:
+def _settle(data: Path, out: str | Path | None, wishes: dict[str, Any], console: Quiet) -> Recipe:
     """Return the recipe asked for; for "auto" that of the run that is there, else the one that suits the pictures."""
     name = wishes.pop("recipe", "auto")
     if name != "auto":
         return read_recipe(name)
     if recorded := recorded_recipe(Path(out)) if out else None:
         return read_recipe(recorded)
-    choice = choose_recipe(read_index(data), wishes, is_warm=is_warm)
+    choice = choose_recipe(read_index(data), wishes)
     console.say(f"Recipe {choice.name}: {choice.why}. (Another one: --recipe NAME)")
     return read_recipe(choice.name)
 
