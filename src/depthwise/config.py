@@ -90,6 +90,8 @@ class SaveEvery:
 class TrainConfig:
     """Everything that decides what a training run computes."""
 
+    recipe: str = "none"
+    """Recipe that these settings are from; none: the defaults below."""
     model: str = "mobilenet_v3_small"
     """Network; all names: depthwise models."""
     set: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from depthwise.cli.app import (
     AsJson,
     Device,
     Factory,
+    Given,
     ImageSize,
     Overwrite,
     Threads,
@@ -22,6 +24,14 @@ from depthwise.cli.app import (
 )
 from depthwise.config import SplitConfig, TrainConfig
 from depthwise.errors import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags(TrainConfig):
+    """The flags of `depthwise train`."""
+
+    recipe: str = "auto"
+    """Settings for all flags not given: auto (by the pictures), none (the defaults below), a name, or a .toml file."""
 
 
 @app.command(sort_key=1)
@@ -59,7 +69,7 @@ def train(
     /,
     *,
     out: Path | None = None,
-    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    config: Annotated[TrainFlags | None, Parameter(name="*")] = None,
     valid: float | None = None,
     test: float | None = None,
     init: Path | None = None,
@@ -73,10 +83,11 @@ def train(
     threads: Threads = None,
     workers: Workers = None,
     cache_size: float | None = None,
+    given: Given = (),
 ) -> int:
-    """Train a network and keep everything in the folder RUN.
+    """Train a network and keep everything in the folder RUN. Without flags, a recipe is chosen by the pictures.
 
-    Example: depthwise train photos --model mobilenet_v3_small --epochs 30 --out runs/first
+    Example: depthwise train photos --out runs/first
 
     Parameters
     ----------
@@ -104,16 +115,17 @@ def train(
         GiB of decoded pictures kept on disk for further runs (20, at most a tenth of the free disk); 0: none.
     """
     require("torch", "train", "training")
-    from depthwise.workflows.training import train as run_train
+    from depthwise.workflows.staged_training import train as run_train
 
-    config, terminal = config or TrainConfig(), terminal_of()
-    wishes = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine}
-    shares: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
+    terminal = terminal_of()
+    wishes = {name: getattr(config, name) for name in given if hasattr(config, name)}
+    asked = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine, "seed": wishes.get("seed")}
+    shares: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     result = run_train(
         data,
         out,
-        config,
-        SplitConfig(seed=config.seed, **shares),
+        wishes,
+        split=SplitConfig(**shares),
         init=init,
         resume=resume,
         save_every=save_every,
@@ -129,7 +141,8 @@ def train(
         return 0
     name_skipped(result.skipped, terminal)
     folder = shlex.quote(str(result.folder))
-    print(f"Best: epoch {result.best_epoch} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
+    which = f"epoch {result.best_epoch}" if result.best_epoch else "the last layer alone"
+    print(f"Best: {which} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
     print(f"Next: depthwise evaluate {folder} --split test")
     return 1 if result.skipped else 0
 

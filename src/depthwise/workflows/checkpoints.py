@@ -47,9 +47,21 @@ class Checkpoints:
         self.tried_step, self.tried_at = 0, clock()
 
     def start(self, state: TrainState) -> None:
-        """Count steps and seconds from here; `state` is as it is on disk, or new."""
-        self.saved = state.step or None
-        self.tried_step, self.tried_at = state.step, self.clock()
+        """Count steps and seconds from here; `state` is as it is on disk, or new, and then saved at once.
+
+        So there is always something to go on from where there is a best model: `--resume` starts over only where
+        nothing is lost.
+        """
+        if self.folder.has_checkpoint:
+            self.saved, self.tried_step, self.tried_at = state.step, state.step, self.clock()
+        else:
+            self.save(state, is_final=False)
+
+    def begin_with(self, best: Path, state: TrainState) -> None:
+        """Let the model of an earlier stage be the best until there is a better one; `best_epoch` is then 0."""
+        row = artifact.read_card(best).training
+        state.best_top1, state.best_loss, state.best_epoch = row["valid_top1"], row["valid_loss"], 0
+        self.unwritten[self.folder.best] = best.read_bytes()
 
     def is_due(self, state: TrainState) -> bool:
         """Tell whether steps or seconds enough have passed since the last attempt to save."""

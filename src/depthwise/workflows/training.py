@@ -71,6 +71,8 @@ def train(
     threads: int | None = None,
     workers: int | None = None,
     cache_size: float | None = None,
+    after: RunFolder | None = None,
+    within: RunFolder | None = None,
     console: Quiet | None = None,
 ) -> TrainResult:
     """Train on `data` (splits.csv, a folder with splits, or class folders) and keep everything in the folder `out`.
@@ -78,8 +80,10 @@ def train(
     `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
     is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
     so many steps ("200") or seconds ("300s"). `cache_size`: GiB of decoded pictures kept on disk for further runs
-    (`open_store`). Started by torchrun, all processes train one network together. Raises UserError for what the user
-    must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
+    (`open_store`). Started by torchrun, all processes train one network together. `after` is the finished run of an
+    earlier stage on the same pictures, whose best model is kept until this run finds a better one; `within` the run
+    that this is an earlier stage of: replaced together with it. Raises UserError for what the user must settle, and
+    Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
     every = SaveEvery.parse(save_every)
     config = settle(config or TrainConfig(), init)
@@ -94,7 +98,7 @@ def train(
         raise UserError(f"--threads {threads}: at least 1")
     request = Request(
         data=Path(data),
-        folder=RunFolder(Path(out) if out else Path("runs") / f"{Path(data).resolve().stem}-{config.model}"),
+        folder=RunFolder(Path(out) if out else default_folder(data, config.model)),
         config=config,
         split=split,
         spec=spec,
@@ -108,10 +112,17 @@ def train(
         workers=default_workers() if workers is None else workers,
         teacher=teacher_hash(config),
         cache_size=cache_size,
+        after=after,
+        within=within,
     )
     with join(choose_device(device)) as group:
         console = console if console and group.rank == 0 else Quiet()
         return _train(request, every, group, console)
+
+
+def default_folder(data: str | Path, model: str) -> Path:
+    """Return where a run is kept when nobody says."""
+    return Path("runs") / f"{Path(data).resolve().stem}-{model}"
 
 
 def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> TrainResult:
@@ -139,7 +150,7 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
         with torch.random.fork_rng():
             place = local_device(machine["device"])
             state = build_state(start, card, config, place, group, console)
-            group.first(lambda: open_run(folder, card, pictures, config, is_new=not start.card))
+            group.first(lambda: open_run(request, card, pictures, is_new=not start.card))
             console.say(_describe(card, config, pictures))
             _run(state, card, pictures, request, every, group, console, place, teacher)
     return _result(folder, state.position(), pictures.skipped, group)
@@ -183,6 +194,8 @@ def _run(
     config = request.config
     checkpoints = Checkpoints(request.folder, card, config, every, console)
     checkpoints.start(state)
+    if request.after and state.step == 0:
+        checkpoints.begin_with(request.after.best, state)
     shown, config, normalise = what_learns(state, card, pictures, config, place, console)
     reports = run(
         state,

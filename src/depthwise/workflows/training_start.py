@@ -63,6 +63,10 @@ class Request:
     teacher: str | None = None
     """Hash of the teacher's file."""
     cache_size: float | None = None
+    after: RunFolder | None = None
+    """The finished run of an earlier stage, whose best model is to be beaten."""
+    within: RunFolder | None = None
+    """The run that this one is an earlier stage of."""
 
     @property
     def sources(self) -> dict[str, str]:
@@ -160,12 +164,19 @@ def check_unchanged(card: Card, pictures: TrainingPictures, folder: RunFolder, *
         )
 
 
-def open_run(folder: RunFolder, card: Card, pictures: TrainingPictures, config: TrainConfig, *, is_new: bool) -> None:
+def open_run(request: Request, card: Card, pictures: TrainingPictures, *, is_new: bool) -> None:
     """Make the run folder ready; a new run's without the files of an earlier one."""
+    folder = request.folder
     if is_new:
+        if request.within:
+            request.within.open_new()
         folder.open_new()
         write_manifest(folder.splits, pictures.records)
-    training = {"train": config.to_json(), "machine": card.training["machine"], "compute": card.training["compute"]}
+    training = {
+        "train": request.config.to_json(),
+        "machine": card.training["machine"],
+        "compute": card.training["compute"],
+    }
     folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
 
 
