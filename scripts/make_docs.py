@@ -6,17 +6,14 @@
 A part stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from statistics import mean
-from typing import Any
+
 import performance
 from results import ROOT, result, witness
 
-ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/measurements.md",
@@ -28,20 +25,6 @@ PAGES = (
     "docs/performance.md",
 )
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def result(name: str) -> Any:
-    """Return a committed measurement."""
-    return json.loads((ROOT / "bench/results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def witness(found: Any) -> str:
-    """Say on which machine, when and with what a measurement was taken."""
-    machine = found["machine"]
-    return (
-        f"{machine['cores']} cores of {machine['processor']}, Python {machine['python']}, torch {machine['torch']}, "
-        f"{found['date']}"
-    )
 
 
 def demo() -> str:
@@ -299,7 +282,7 @@ PARTS: dict[str, Callable[[], str]] = {
         class_balance,
         input_,
     )
-}
+} | performance.PARTS
 
 
 def main(*, is_check: bool) -> int:
