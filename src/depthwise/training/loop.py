@@ -133,15 +133,12 @@ class _Loop:
             yield StepReport(state.step, loss, np.concatenate([batch.ids for batch in mine]))
 
     def batches(self) -> Iterator[Batch]:
-        is_augmented = self.config.augment == "standard"
-        return training_batches(
+        state = self.state
+        return epoch_batches(
             self.train,
-            seed=self.config.seed,
-            epoch=self.state.epoch,
-            start=self.state.batch,
-            batch_size=self.config.batch_size,
-            crop=self.config.crop if is_augmented else 0.0,
-            flip=self.config.flip and is_augmented,
+            self.config,
+            epoch=state.epoch,
+            start=state.batch,
             workers=self.workers,
             parts=self.parts,
             num_parts=self.num_parts,
@@ -222,6 +219,32 @@ class _Loop:
             f"the {kind} loss became {loss} at step {step} (epoch {self.state.epoch + 1}). "
             f"Try a lower --lr (it is {self.config.peak_lr:g}), or --clip-grad 1."
         )
+
+
+def epoch_batches(
+    train: Dataset,
+    config: TrainConfig,
+    *,
+    epoch: int,
+    start: int = 0,
+    workers: int,
+    parts: range = range(1),
+    num_parts: int = 1,
+) -> Iterator[Batch]:
+    """Yield what the network is shown in an epoch (0 is the first), from batch number `start` on."""
+    is_augmented = config.augment == "standard"
+    return training_batches(
+        train,
+        seed=config.seed,
+        epoch=epoch,
+        start=start,
+        batch_size=config.batch_size,
+        crop=config.crop if is_augmented else 0.0,
+        flip=config.flip and is_augmented,
+        workers=workers,
+        parts=parts,
+        num_parts=num_parts,
+    )
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from depthwise.config import LR_FRESH, LR_TUNED, SaveEvery, SplitConfig, TrainCo
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.order import batch_sizes
-from depthwise.errors import UserError
+from depthwise.errors import UserError, require
 from depthwise.models.create import create_model, parse_options
 from depthwise.models.normalise import Normalise
 from depthwise.models.registry import model_info
@@ -24,6 +24,7 @@ from depthwise.workflows.checkpoints import Checkpoints
 from depthwise.workflows.devices import choose_device, set_threads
 from depthwise.workflows.frozen import embed, freeze
 from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.tensorboard_events import Events
 from depthwise.workflows.training_data import TrainingPictures, load_pictures
 from depthwise.workflows.training_drive import drive
 from depthwise.workflows.training_start import (
@@ -69,6 +70,7 @@ def train(
     save_every: str = "300s",
     overwrite: bool = False,
     allow_changes: bool = False,
+    tensorboard: bool = False,
     device: str = "auto",
     threads: int | None = None,
     workers: int | None = None,
@@ -78,7 +80,7 @@ def train(
 
     `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
     is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
-    so many steps ("200") or seconds ("300s"). Started by torchrun, all processes train one network together. Raises
+    so many steps ("200") or seconds ("300s"). `tensorboard` also writes events to RUN/tensorboard. Started by torchrun, all processes train one network together. Raises
     UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
     config, every = config or TrainConfig(), SaveEvery.parse(save_every)
@@ -91,6 +93,8 @@ def train(
         raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
     if threads is not None and threads < 1:
         raise UserError(f"--threads {threads}: at least 1")
+    if tensorboard:
+        require("tensorboard", "tensorboard", "--tensorboard")
     request = Request(
         data=Path(data),
         folder=RunFolder(Path(out) if out else Path("runs") / f"{Path(data).resolve().stem}-{config.model}"),
@@ -102,6 +106,7 @@ def train(
         is_resumed=resume == "auto",
         overwrite=overwrite,
         allow_changes=allow_changes,
+        tensorboard=tensorboard,
         threads=threads,
         device=device,
         workers=default_workers() if workers is None else workers,
@@ -126,7 +131,7 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
         with torch.random.fork_rng():
             place = local_device(machine["device"])
             state = _build_state(start, card, config, place, group, console)
-            group.first(lambda: open_run(folder, card, pictures, config, is_new=not start.card))
+            group.first(lambda: open_run(request, start, card, pictures))
             console.say(_describe(card, config, pictures, machine))
             _run(state, card, pictures, request, every, group, console, place)
     return _result(folder, state.position(), pictures.skipped, group)
@@ -197,7 +202,8 @@ def _run(
     place: torch.device,
 ) -> None:
     config = request.config
-    checkpoints = Checkpoints(request.folder, card, config, every, console)
+    events = Events(request.folder.tensorboard, state.history) if request.tensorboard and group.rank == 0 else None
+    checkpoints = Checkpoints(request.folder, card, config, every, console, events=events)
     checkpoints.start(state)
     normalise: nn.Module = Normalise(card.geometry.mean, card.geometry.std).to(place)
     training, valid = pictures.training, pictures.valid

@@ -19,6 +19,7 @@ from depthwise.models.registry import ModelSpec
 from depthwise.models.summary import check_image_size
 from depthwise.workflows.frozen import check_can_freeze
 from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.run_record import describe_start
 from depthwise.workflows.training_data import TrainingPictures, choose_geometry, measure_colours, split_index
 from depthwise.workflows.warm_start import Donor, check_donor, fetch_donor, read_donor
 
@@ -45,6 +46,7 @@ class Request:
     is_resumed: bool
     overwrite: bool
     allow_changes: bool
+    tensorboard: bool
     threads: int | None
     device: str
     workers: int
@@ -140,13 +142,15 @@ def check_unchanged(card: Card, pictures: TrainingPictures, folder: RunFolder, *
         )
 
 
-def open_run(folder: RunFolder, card: Card, pictures: TrainingPictures, config: TrainConfig, *, is_new: bool) -> None:
-    """Make the run folder ready; a new run's without the files of an earlier one."""
-    if is_new:
+def open_run(request: Request, start: Plan, card: Card, pictures: TrainingPictures) -> None:
+    """Make the run folder ready, a new run's without the files of an earlier one, and note what begins here."""
+    folder, machine = request.folder, card.training["machine"]
+    if not start.card:
         folder.open_new()
         write_manifest(folder.splits, pictures.records)
-    training = {"train": config.to_json(), "machine": card.training["machine"]}
+    training = {"train": request.config.to_json(), "machine": machine}
     folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
+    folder.add_start(describe_start(request, machine, pictures.skipped, start.index.notes))
 
 
 def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
