@@ -1,0 +1,55 @@
+"""Is one model better than another? Asked photo by photo, which needs far fewer photos than two accuracies apart."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from depthwise.metrics.bootstrap import bootstrap_intervals
+from depthwise.metrics.intervals import LEVEL, Interval, incomplete_beta, proportion_interval
+
+
+class Paired(NamedTuple):
+    """Two models on the same photos."""
+
+    num_images: int
+    only_old: int  # photos that only the old model has right
+    only_new: int  # photos that only the new model has right
+    difference: float  # accuracy of the new minus accuracy of the old
+    interval: Interval  # of the difference
+    p_value: float  # chance of so uneven a pair of counts, or a more uneven one, between equally good models
+
+
+def compare_pairs(old: ArrayLike, new: ArrayLike, groups: ArrayLike | None = None, level: float = LEVEL) -> Paired:
+    """Return how `new` (N,) differs from `old` (N,): for each photo, whether that model has it right; N above 0.
+
+    Photos that both have right, or both wrong, say nothing on which is better. Of the m others the new model wins a
+    share: its Clopper-Pearson interval gives that of the difference, (2 share - 1) m / N, and the two-sided binomial
+    test of share = 1/2 the p-value: McNemar's test (1947) in its exact form. The interval holds for the m found; without any it
+    is what N photos allow. With `groups`, whose photos are not independent, the bootstrap over groups widens the
+    interval where it is wider.
+    """
+    first, second = np.asarray(old, bool), np.asarray(new, bool)
+    only_old, only_new = int((first & ~second).sum()), int((~first & second).sum())
+    num, apart = len(first), only_old + only_new
+    interval = Interval(0.0, 0.0)
+    if apart:
+        interval = Interval(*((2 * end - 1) * apart / num for end in proportion_interval(only_new, apart, level)))
+    else:  # no photo tells the two apart, which is not to say that none would
+        most = proportion_interval(0, num, level).high
+        interval = Interval(-most, most)
+    if groups is not None:
+        interval = _widened(interval, second.astype(np.float64) - first, groups, level)
+    return Paired(num, only_old, only_new, (only_new - only_old) / num, interval, _sign_test(only_old, only_new))
+
+
+def _widened(interval: Interval, gains: NDArray[np.float64], groups: ArrayLike, level: float) -> Interval:
+    statistics = {"mean": lambda weights: float(weights @ gains / weights.sum())}
+    found = bootstrap_intervals(statistics, len(gains), groups=groups, level=level)["mean"]
+    return Interval(min(interval.low, found.low), max(interval.high, found.high)) if found else interval
+
+
+def _sign_test(first: int, second: int) -> float:
+    """Return the two-sided probability of a split of `first + second` throws of a coin at least so uneven."""
+    most, least = max(first, second), min(first, second)
+    return min(1.0, 2 * incomplete_beta(most, least + 1, 0.5)) if most else 1.0
