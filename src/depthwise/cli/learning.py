@@ -3,13 +3,16 @@
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from depthwise.cli.app import AsJson, Device, Factory, Overwrite, Threads, Workers, app, name_skipped, terminal_of
 from depthwise.config import SplitConfig, TrainConfig
-from depthwise.errors import require
+from depthwise.errors import UserError, require
+
+if TYPE_CHECKING:
+    from depthwise.report.terminal import Terminal
 
 
 @app.command(sort_key=1)
@@ -57,6 +60,8 @@ def train(
     save_every: str = "300s",
     overwrite: Overwrite = False,
     allow_changes: Annotated[bool, Parameter(negative="")] = False,
+    tensorboard: Annotated[bool, Parameter(negative="")] = False,
+    report: bool = True,
     device: Device = "auto",
     threads: Threads = None,
     workers: Workers = None,
@@ -87,6 +92,10 @@ def train(
         Save the state after so many steps (200) or seconds (300s), and at the end of each epoch.
     allow_changes
         With --resume: go on although the settings differ.
+    tensorboard
+        Also write events for TensorBoard to RUN/tensorboard.
+    report
+        At the end, write the page RUN/report.html.
     """
     require("torch", "train", "training")
     from depthwise.workflows.training import train as run_train
@@ -104,6 +113,7 @@ def train(
         save_every=save_every,
         overwrite=overwrite,
         allow_changes=allow_changes,
+        tensorboard=tensorboard,
         device=device,
         threads=threads,
         workers=workers,
@@ -114,8 +124,25 @@ def train(
     name_skipped(result.skipped, terminal)
     folder = shlex.quote(str(result.folder))
     print(f"Best: epoch {result.best_epoch} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
+    if report:
+        _report(result.folder, config, device, workers, terminal)
     print(f"Next: depthwise evaluate {folder} --split test")
     return 1 if result.skipped else 0
+
+
+def _report(folder: Path, config: TrainConfig, device: str, workers: int | None, terminal: "Terminal") -> None:
+    """Write the run's page; the run is done, so that a page which cannot be made is a note and no failure."""
+    from depthwise.models.foreign import is_code
+    from depthwise.report.run_page import write_run_page
+    from depthwise.workflows.reporting import gather
+    from depthwise.workflows.run_folder import RunFolder
+
+    factory, page = config.model if is_code(config.model) else None, RunFolder(folder).report
+    try:
+        write_run_page(gather(folder, factory=factory, device=device, workers=workers, console=terminal), page)
+        print(f"Report: {page}")
+    except UserError as error:
+        terminal.warn(f"the run is complete, but its page was not written: {error}")
 
 
 @app.command(sort_key=5)

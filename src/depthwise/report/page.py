@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 from functools import cache
 from importlib.resources import files as resources
 from typing import Any
@@ -10,6 +11,9 @@ import jinja2
 from markupsafe import Markup
 
 from depthwise.console import shown
+
+MOST_LETTERS = 18
+"""Of a class's name at the edge of a table."""
 
 
 def render(template: str, **values: Any) -> bytes:
@@ -26,7 +30,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": shown, "percent": percent, "count": count, "duration": duration}
+    readers = (shown, percent, count, short, short_name, sortable, duration)
+    environment.filters |= {reader.__name__: reader for reader in readers}
     script = _read("sort.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     environment.globals |= {
@@ -43,12 +48,30 @@ def _read(name: str) -> str:
 
 def percent(share: float) -> str:
     """Return a share in [0, 1] for people; a dash for nan."""
-    return "–" if share != share else f"{share:.1%}"
+    return "-" if math.isnan(share) else f"{share:.1%}"
 
 
 def count(number: int) -> str:
     """Return a count with its thousands set off."""
     return f"{number:,}"
+
+
+def short(number: int) -> str:
+    """Return a count to three figures: 4.21 M."""
+    for size, unit in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)
+
+
+def short_name(name: str) -> str:
+    """Return a name for a narrow place, cut where it is too long."""
+    return name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "\u2026"
+
+
+def sortable(share: float) -> str:
+    """Return a share as the number that a column is sorted by; nan comes first."""
+    return "-1" if math.isnan(share) else f"{share:.6f}"
 
 
 def duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # some of these import torch, which `split` does without
     from depthwise.models.summary import LayerRow
     from depthwise.workflows.evaluation import Evaluation
     from depthwise.workflows.exporting import ExportResult
+    from depthwise.workflows.reporting import RunSummary
     from depthwise.workflows.splitting import SplitResult
 
 
@@ -64,6 +65,18 @@ def evaluation_table(evaluation: Evaluation) -> str:
         f"{evaluation.classes[i]} taken for {evaluation.classes[j]} ({wrong[i, j]})" for i, j in worst if wrong[i, j]
     ]
     return "\n".join([*lines, *(["", "Most frequent mistakes: " + ", ".join(named)] if named else [])])
+
+
+def comparison_table(runs: Sequence[RunSummary]) -> str:
+    """Return a line per run: accuracy with its interval, and what it costs."""
+    rows = []
+    for run in runs:
+        interval = run.assessment.intervals["top1"]
+        assert interval is not None  # a share has one
+        params, macs = ("-" if number is None else f"{number:,}" for number in run.cost)
+        accuracy = f"{run.assessment.scores.top1:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+        rows.append((shown(run.name), run.card.model, accuracy, params, macs, f"{run.history.seconds:,.0f} s"))
+    return table(("run", "model", "accuracy", "parameters", "multiply-adds", "epochs took"), rows, left=2)
 
 
 def summary_table(rows: Sequence[LayerRow]) -> str:

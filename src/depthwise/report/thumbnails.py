@@ -4,6 +4,7 @@ import base64
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,17 @@ def of_pixels(pixels: NDArray[np.uint8]) -> str:
 
 
 def encoded(image: Image.Image) -> str:
-    """Return a picture, at most SIDE px wide and high, as a data address."""
+    """Return a picture, made at most SIDE px wide and high, as a data address."""
     image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return exact(image) if max(image.size) <= SMALL else _address(image, "JPEG", quality=QUALITY)
+
+
+def exact(image: Image.Image) -> str:
+    """Return a picture as it is, as a data address."""
+    return _address(image, "PNG", optimize=True)
+
+
+def _address(image: Image.Image, kind: str, **options: Any) -> str:
     buffer = BytesIO()
-    if max(image.size) <= SMALL or image.mode == "RGBA":
-        image.save(buffer, "PNG", optimize=True)
-    else:
-        image.save(buffer, "JPEG", quality=QUALITY)
-    kind = "png" if buffer.getvalue().startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -16,7 +16,7 @@ from depthwise.data.cache import read_all
 from depthwise.data.index import Index, Record, read_index
 from depthwise.deploy.predict import Classifier
 from depthwise.errors import UserError
-from depthwise.metrics import Logits, Scores, calibration_error, recall_precision, score, softmax
+from depthwise.metrics import Labels, Logits, Scores, calibration_error, recall_precision, score, softmax
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import RunFolder, find_model
 
@@ -60,6 +60,21 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of the pictures of one split."""
+
+    split: str
+    classifier: Classifier
+    records: tuple[Record, ...]
+    """The pictures that could be used, with hashes."""
+    logits: Logits
+    """Of these pictures (N, K), before the temperature."""
+    labels: Labels
+    """Their classes' numbers (N,)."""
+    skipped: tuple[Skipped, ...]
+
+
 def evaluate(
     model: str | Path,
     data: str | Path | None = None,
@@ -76,6 +91,34 @@ def evaluate(
     The split that training used decides. Raises UserError when `data` would evaluate on pictures that the run trained
     on or chose its best epoch by (unless `allow_other_split`), or when the classes differ.
     """
+    found = answer(
+        model,
+        data,
+        split,
+        allow_other_split=allow_other_split,
+        factory=factory,
+        device=device,
+        workers=workers,
+        console=console,
+    )
+    card = found.classifier.engine.card
+    stated = softmax(found.logits / np.float32(card.temperature))
+    scores, error = score(found.logits, found.labels), calibration_error(stated, found.labels)
+    return Evaluation(split, card.classes, scores, error, found.skipped)
+
+
+def answer(
+    model: str | Path,
+    data: str | Path | None = None,
+    split: str = "test",
+    *,
+    allow_other_split: bool = False,
+    factory: str | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    console: Quiet | None = None,
+) -> Answers:
+    """Return the answers that `evaluate` judges. Raises UserError as it does."""
     console, workers = console or Quiet(), default_workers() if workers is None else workers
     path = find_model(model)
     classifier = load(path, device, factory)
@@ -97,8 +140,7 @@ def evaluate(
     check_share(skipped, len(records))
     _refuse_known([record.hash for record in kept], known, split)
     labels = np.array([card.classes.index(record.label) for record in kept], np.int64)
-    stated = softmax(logits / np.float32(card.temperature))
-    return Evaluation(split, card.classes, score(logits, labels), calibration_error(stated, labels), tuple(skipped))
+    return Answers(split, classifier, tuple(kept), logits, labels, tuple(skipped))
 
 
 def _compute(

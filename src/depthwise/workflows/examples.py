@@ -14,7 +14,8 @@ from depthwise.data.cache import load as load_pictures
 from depthwise.data.index import Record
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
-from depthwise.metrics import Labels
+from depthwise.metrics import softmax
+from depthwise.workflows.evaluation import Answers
 from depthwise.workflows.explaining import Explanation, explain_with
 
 MOST = 12
@@ -47,35 +48,32 @@ class Augmented(NamedTuple):
     shown: tuple[NDArray[np.uint8], ...]  # one per epoch
 
 
-def surest_mistakes(
-    records: Sequence[Record], stated: NDArray[np.float64], labels: Labels, classes: Sequence[str]
-) -> list[Example]:
-    """Return the wrong answers (N, K) that were stated with most certainty."""
+def surest_mistakes(found: Answers) -> list[Example]:
+    """Return the wrong answers that were stated with most certainty."""
+    stated = _stated(found)
     answers = stated.argmax(axis=1)
-    wrong = np.flatnonzero(answers != labels)
-    order = wrong[np.argsort(-stated[wrong, answers[wrong]], kind="stable")]
-    return _examples(order, records, stated, classes)
+    wrong = np.flatnonzero(answers != found.labels)
+    return _examples(wrong[np.argsort(-stated[wrong, answers[wrong]], kind="stable")], found, stated)
 
 
-def least_certain(
-    records: Sequence[Record], stated: NDArray[np.float64], labels: Labels, classes: Sequence[str]
-) -> list[Example]:
-    """Return the answers (N, K) whose two highest probabilities are closest together, right or wrong."""
-    del labels
+def least_certain(found: Answers) -> list[Example]:
+    """Return the answers whose two highest probabilities are closest together, right or wrong."""
+    stated = _stated(found)
     highest = np.partition(stated, -2, axis=1)[:, -2:]
-    return _examples(np.argsort(highest[:, 1] - highest[:, 0], kind="stable"), records, stated, classes)
+    return _examples(np.argsort(highest[:, 1] - highest[:, 0], kind="stable"), found, stated)
 
 
-def _examples(
-    order: NDArray[np.intp], records: Sequence[Record], stated: NDArray[np.float64], classes: Sequence[str]
-) -> list[Example]:
-    numbers = {name: number for number, name in enumerate(classes)}
-    examples = []
+def _stated(found: Answers) -> NDArray[np.float64]:
+    """Return the probabilities (N, K) as the model states them."""
+    return softmax(found.logits / np.float32(found.classifier.engine.card.temperature))
+
+
+def _examples(order: NDArray[np.intp], found: Answers, stated: NDArray[np.float64]) -> list[Example]:
+    classes, examples = found.classifier.classes, []
     for index in order[:MOST]:
-        record, row = records[index], stated[index]
+        record, row, own = found.records[index], stated[index], int(found.labels[index])
         answer = int(row.argmax())
-        own = float(row[numbers[record.label]])
-        examples.append(Example(record.path, record.label, classes[answer], float(row[answer]), own))
+        examples.append(Example(record.path, record.label, classes[answer], float(row[answer]), float(row[own])))
     return examples
 
 

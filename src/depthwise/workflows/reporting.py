@@ -6,9 +6,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
@@ -16,10 +13,9 @@ from depthwise.data.index import Index, Record, read_index
 from depthwise.data.split import SPLITS
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
-from depthwise.metrics import softmax
-from depthwise.workflows.evaluation import Evaluation, evaluate
+from depthwise.metrics import Assessment, assess
+from depthwise.workflows.evaluation import Answers, answer
 from depthwise.workflows.examples import Augmented, Example, add_heat, augmented, least_certain, surest_mistakes
-from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import RunFolder, find_model
 from depthwise.workflows.run_history import History, RunFile, read_files, read_history
 
@@ -31,15 +27,44 @@ class Cost(NamedTuple):
     macs: int | None
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """All that a page tells of one run."""
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What a run came to: enough to compare it with others."""
 
     model: Path
     """The model file that was evaluated."""
-    card: Card
     history: History
-    evaluation: Evaluation
+    answers: Answers
+    assessment: Assessment
+    cost: Cost
+
+    @property
+    def card(self) -> Card:
+        """What the model file says of itself."""
+        return self.answers.classifier.engine.card
+
+    @property
+    def name(self) -> str:
+        """What to call the run: its folder, or the file where that is no run's."""
+        return self.model.resolve().parent.name if self.model.name == "best.safetensors" else self.model.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings by name; those of the model file where the run folder has none."""
+        flat: dict[str, Any] = {}
+        for name, value in (self.history.config or {"train": self.card.training.get("config", {})}).items():
+            if isinstance(value, dict):
+                prefix = "" if name == "train" else f"{name} "
+                flat |= {f"{prefix}{key}".replace("_", " "): inner for key, inner in value.items()}
+            else:
+                flat[name] = value
+        return flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport(RunSummary):
+    """All that a page tells of one run."""
+
     mistakes: tuple[Example, ...]
     """The surest ones."""
     doubts: tuple[Example, ...]
@@ -51,26 +76,10 @@ class RunReport:
     """Pictures of the run by class and split; empty without a splits.csv."""
     findings: tuple[str, ...]
     """What there is to say of the data."""
-    cost: Cost
     files: tuple[RunFile, ...]
 
-    @property
-    def folder(self) -> RunFolder:
-        """Where the model lies."""
-        return RunFolder(self.model.parent)
 
-    @property
-    def name(self) -> str:
-        """What to call the run."""
-        return self.model.name if self.model.suffix == ".onnx" else self.model.resolve().parent.name
-
-    @property
-    def stated(self) -> NDArray[np.float64]:
-        """Probabilities (N, K) as the model states them."""
-        return softmax(self.evaluation.logits / np.float32(self.card.temperature))
-
-
-def gather(
+def summarise(
     run: str | Path,
     *,
     test: bool = False,
@@ -79,34 +88,47 @@ def gather(
     device: str = "auto",
     workers: int | None = None,
     console: Quiet | None = None,
-) -> RunReport:
-    """Evaluate a run (or a model file) on its validation pictures, with `test` on its test pictures, and gather the rest.
+) -> RunSummary:
+    """Evaluate a run (or a model file) on its validation pictures, with `test` on its test pictures.
 
     `data`: the pictures, for a model file without a splits.csv beside it. Raises UserError.
     """
-    model = find_model(run)
-    folder = RunFolder(model.parent)
-    split = "test" if test else "valid"
-    found = evaluate(model, data, split, factory=factory, device=device, workers=workers, console=console)
-    engine = load(model, device, factory).engine
-    stated = softmax(found.logits / np.float32(engine.card.temperature))
-    mistakes = surest_mistakes(found.records, stated, found.labels, found.classes)
-    mistakes, no_heat = add_heat(engine, mistakes)
+    model, split = find_model(run), "test" if test else "valid"
+    found = answer(model, data, split, factory=factory, device=device, workers=workers, console=console)
+    engine = found.classifier.engine
+    return RunSummary(
+        model=model,
+        history=read_history(RunFolder(model.parent)),
+        answers=found,
+        assessment=assess(
+            found.logits, found.labels, temperature=engine.card.temperature, groups=groups_of(found.records)
+        ),
+        cost=_cost(engine),
+    )
+
+
+def gather(run: str | Path, **options: Any) -> RunReport:
+    """Summarise a run, with the same options, and look for what else there is to show. Raises UserError."""
+    summary = summarise(run, **options)
+    found, folder = summary.answers, RunFolder(summary.model.parent)
+    mistakes, no_heat = add_heat(found.classifier.engine, surest_mistakes(found))
     index = read_index(folder.splits) if folder.splits.exists() else None
     return RunReport(
-        model=model,
-        card=engine.card,
-        history=read_history(folder),
-        evaluation=found,
+        **vars(summary),
         mistakes=tuple(mistakes),
-        doubts=tuple(least_certain(found.records, stated, found.labels, found.classes)),
+        doubts=tuple(least_certain(found)),
         no_heat=no_heat,
-        augmented=_augmented(index, engine, folder),
+        augmented=_augmented(index, found.classifier.engine, folder),
         counts=_counts(index),
         findings=_findings(index),
-        cost=_cost(engine),
         files=read_files(folder),
     )
+
+
+def groups_of(records: Sequence[Record]) -> list[str] | None:
+    """Return a name for each picture that those of its group share; None where each is alone."""
+    names = [record.group or record.hash for record in records]
+    return names if len(set(names)) < len(names) else None
 
 
 def _augmented(index: Index | None, engine: Engine, folder: RunFolder) -> tuple[Augmented, ...]:
@@ -122,7 +144,7 @@ def _settings(card: Card) -> TrainConfig | None:
     """Return the settings of the training, as far as this version knows them; None for weights of other makers."""
     given: dict[str, Any] = card.training.get("config", {})
     known = {field.name for field in fields(TrainConfig)}
-    kept = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if name in known}
+    kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if n in known}
     return TrainConfig(**kept) if kept else None
 
 

@@ -25,6 +25,7 @@ NAMES = (
     "timings.jsonl",
     "starts.jsonl",
     "report.html",
+    "report-test.html",
 )
 
 

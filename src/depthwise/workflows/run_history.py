@@ -53,7 +53,7 @@ def read_files(folder: RunFolder) -> tuple[RunFile, ...]:
     found = []
     for name in sorted(NAMES):
         path = folder.path / name
-        if path.is_file() and path != folder.report:
+        if path.is_file() and path.suffix != ".html":
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             found.append(RunFile(name, path.stat().st_size, digest))

@@ -80,8 +80,9 @@ def train(
 
     `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
     is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
-    so many steps ("200") or seconds ("300s"). `tensorboard` also writes events to RUN/tensorboard. Started by torchrun, all processes train one network together. Raises
-    UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
+    so many steps ("200") or seconds ("300s"). `tensorboard` also writes events to RUN/tensorboard. Started by torchrun,
+    all processes train one network together. Raises UserError for what the user must settle, and Interrupted (state
+    saved) on Ctrl-C or SIGTERM.
     """
     config, every = config or TrainConfig(), SaveEvery.parse(save_every)
     if config.lr is None:
