@@ -12,9 +12,9 @@ from depthwise.report.svg import Point, circle, line, number, text, text_width
 INK, GREY, LINE, PAPER = "var(--ink)", "var(--grey)", "var(--line)", "var(--paper)"
 TONES = ("var(--blue)", "var(--orange)", "var(--purple)", "var(--teal)", "var(--bad)", "var(--good)")
 DASHES = ("", "7 4", "2 3")
-WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 388, 34, 214
-LABEL = 12.5
+WIDTH, HEIGHT = 420, 250
+LEFT, RIGHT, TOP, BOTTOM = 54, 408, 34, 214
+LABEL = 13
 MOST_SPOTS = 120
 """Points of a line that tell their number under the mouse."""
 

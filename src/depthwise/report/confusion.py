@@ -65,7 +65,7 @@ def heat_map(confusion: NDArray[np.int64]) -> str:
     pixels = np.zeros((*confusion.shape, 4), np.uint8)
     is_right = np.eye(len(confusion), dtype=bool)
     pixels[..., :3] = np.where(is_right[..., None], RIGHT, WRONG)
-    pixels[..., 3] = np.round(255 * np.where(confusion > 0, np.maximum(strength, 0.25), 0))
+    pixels[..., 3] = np.round(255 * np.where(confusion > 0, np.maximum(strength, 0.4), 0))
     return exact(Image.fromarray(pixels, "RGBA"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -20,18 +21,39 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = "#2a6cb5", "#b85c00", "#5a6672"
 DPI = 150
+FONTS = (
+    "DejaVu Sans",  # comes with matplotlib
+    "Noto Sans CJK JP",
+    "Noto Sans",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+)
 
 
 def write_figures(report: RunReport, folder: Path) -> list[Path]:
     """Write curves.png (where there is a history), confusion.png and reliability.png; return what was written."""
+    from matplotlib import rc_context
+
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, figure in _figures(report):
-        stream = BytesIO()
-        figure.savefig(stream, dpi=DPI, metadata={"Software": None})
-        files.write_whole(folder / name, stream.getvalue())
-        written.append(folder / name)
+    with rc_context({"font.family": _fonts()}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that no font here has is a box
+        for name, figure in _figures(report):
+            stream = BytesIO()
+            figure.savefig(stream, dpi=DPI, metadata={"Software": None})
+            files.write_whole(folder / name, stream.getvalue())
+            written.append(folder / name)
     return written
+
+
+def _fonts() -> list[str]:
+    """Return the fonts to look for a letter in, one after the other: those of FONTS that are installed."""
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    return [name for name in FONTS if name in installed]
 
 
 def _figures(report: RunReport) -> Iterator[tuple[str, Figure]]:

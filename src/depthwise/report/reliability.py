@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from depthwise.metrics import Bin, proportion_interval
-from depthwise.report.chart import GREY, INK, LABEL, LINE, Scale, inline
+from depthwise.report.chart import GREY, LABEL, LINE, Scale, inline
 from depthwise.report.svg import box, circle, line, text
 
 WIDTH, HEIGHT = 352, 388
@@ -52,4 +52,4 @@ def _counts(bins: Sequence[Bin], x: Scale) -> Iterator[str]:
             bar = box((x(one.low) + 1, FOOT - height), x(one.high) - x(one.low) - 2, height, fill=GREY, radius=1)
             yield bar.replace("/>", f"><title>{one.num_images:,} photos</title></rect>")
     yield line([(LEFT, FOOT), (RIGHT, FOOT)], colour=LINE, width=1)
-    yield text((LEFT + 4, FOOT - 42), "photos", size=LABEL, colour=INK)
+    yield text((LEFT - 5, FOOT), "photos", size=LABEL, colour=GREY, anchor="end")
