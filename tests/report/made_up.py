@@ -83,9 +83,7 @@ def made_up_summary(classes, *, history=None, name="run", **how):
         model=Path(f"/runs/{name}/best.safetensors"),
         history=made_up_history() if history is None else history,
         answers=answers,
-        assessment=assess(
-            answers.logits, answers.labels, temperature=0.5, groups=groups_of(answers.records), drawings=50
-        ),
+        assessment=assess(answers.logits, answers.labels, temperature=0.5, drawings=50),
         cost=Cost(1234, 5678),
     )
 

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from depthwise.metrics import Bin
+from depthwise.report import reliability
 from depthwise.report.chart import BOTTOM, LEFT, RIGHT, TOP, Series, line_chart, round_steps
 from depthwise.report.reliability import reliability_chart
 
@@ -69,6 +70,7 @@ def test_a_dot_on_the_diagonal_is_an_honest_bin():
     bins = [Bin(0, 0.5, 0, math.nan, math.nan), Bin(0.5, 1, 10, 0.7, 0.7)]
     chart = reliability_chart("x", bins)
     ((x, y),) = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', chart)
-    start, end, low, high = 46, 328, 282, 28
+    start, end = reliability.LEFT, reliability.RIGHT
+    low, high = reliability.BOTTOM, reliability.TOP
     assert (float(x) - start) / (end - start) == pytest.approx((low - float(y)) / (low - high), abs=0.01)
     assert "stated 70.0%, right 70.0% of 10 photos" in chart and "nan" not in chart

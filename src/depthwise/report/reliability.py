@@ -9,7 +9,7 @@ from depthwise.report.chart import GREY, LABEL, LINE, Scale, inline
 from depthwise.report.svg import box, circle, line, text
 
 WIDTH, HEIGHT = 352, 388
-LEFT, RIGHT, TOP, BOTTOM = 46, 328, 28, 282
+LEFT, RIGHT, TOP, BOTTOM = 52, 330, 28, 282
 FOOT = 340
 """Below the diagram, how many photos each bin has."""
 BLUE = "var(--blue)"
@@ -29,7 +29,7 @@ def _axes(x: Scale, y: Scale) -> Iterator[str]:
     yield line([(x(0), y(0)), (x(1), y(1))], colour=GREY, dashes="4 4")
     middle = (LEFT + RIGHT) / 2
     yield text((middle, HEIGHT - 12), "probability of the answer, as stated", size=LABEL, colour=GREY, anchor="middle")
-    yield text((LEFT - 40, 12), "share that is right", size=LABEL, colour=GREY)
+    yield text((LEFT - 44, 12), "share that is right", size=LABEL, colour=GREY)
 
 
 def _dots(bins: Sequence[Bin], x: Scale, y: Scale) -> Iterator[str]:
