@@ -17,6 +17,8 @@ _PUBLIC = {
     "evaluate": "depthwise.workflows.evaluation",
     "export": "depthwise.workflows.exporting",
     "verify": "depthwise.workflows.exporting",
+    "calibrate": "depthwise.workflows.calibrating",
+    "compare": "depthwise.workflows.comparing",
     "load": "depthwise.workflows.loading",
     "import_model": "depthwise.workflows.importing",
     "Classifier": "depthwise.deploy.predict",

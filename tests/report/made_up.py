@@ -7,9 +7,9 @@ import numpy as np
 from depthwise.artifact import Card
 from depthwise.data.geometry import Geometry
 from depthwise.data.index import Record
-from depthwise.deploy.predict import Classifier
-from depthwise.metrics import assess
-from depthwise.workflows.evaluation import Answers
+from depthwise.deploy.predict import Classifier, Outputs
+from depthwise.metrics import assess, softmax
+from depthwise.workflows.evaluation import Measured
 from depthwise.workflows.examples import Augmented, least_certain, surest_mistakes
 from depthwise.workflows.reporting import Cost, RunReport, RunSummary
 from depthwise.workflows.run_history import History, RunFile
@@ -25,7 +25,7 @@ class Said:
         raise AssertionError("a page asks no model")
 
 
-def made_up_answers(classes, *, num_images=60, seed=0, skill=2.0, split="valid", missing=()):
+def made_up_measured(classes, *, num_images=60, seed=0, skill=2.0, split="valid", missing=()):
     rng = np.random.default_rng(seed)
     there = [number for number, name in enumerate(classes) if name not in missing]
     labels = np.array([there[number % len(there)] for number in range(num_images)], np.int64)
@@ -47,7 +47,8 @@ def made_up_answers(classes, *, num_images=60, seed=0, skill=2.0, split="valid",
         Record(Path(f"/photos/{number}.png"), classes[label], split, f"{number:032x}")
         for number, label in enumerate(labels)
     )
-    return Answers(split, Classifier(Said(card)), records, logits, labels, ())
+    outputs = Outputs(logits, softmax(logits / np.float32(0.5)), None)
+    return Measured(Classifier(Said(card)), records, labels, outputs, ())
 
 
 def made_up_history(num_epochs=3, num_asked=3, **settings):
@@ -77,13 +78,14 @@ def made_up_history(num_epochs=3, num_asked=3, **settings):
     return History(rows, timings, (start,), config)
 
 
-def made_up_summary(classes, *, history=None, name="run", **how):
-    answers = made_up_answers(classes, **how)
+def made_up_summary(classes, *, history=None, name="run", split="valid", **how):
+    measured = made_up_measured(classes, split=split, **how)
     return RunSummary(
         model=Path(f"/runs/{name}/best.safetensors"),
+        split=split,
         history=made_up_history() if history is None else history,
-        answers=answers,
-        assessment=assess(answers.logits, answers.labels, temperature=0.5, drawings=50),
+        measured=measured,
+        assessment=assess(measured.outputs.logits, measured.labels, temperature=0.5, drawings=50),
         cost=Cost(1234, 5678),
     )
 
@@ -93,8 +95,8 @@ def made_up_report(classes, **how):
     image = np.zeros((8, 8, 1), np.uint8)
     return RunReport(
         **vars(summary),
-        mistakes=tuple(surest_mistakes(summary.answers)),
-        doubts=tuple(least_certain(summary.answers)),
+        mistakes=tuple(surest_mistakes(summary.measured)),
+        doubts=tuple(least_certain(summary.measured)),
         no_heat="an exported file keeps no maps",
         augmented=(Augmented(classes[0], image, (image, image)),),
         counts={name: {"train": 5, "valid": 2, "test": 1} for name in classes},

@@ -18,7 +18,7 @@ def test_settings_that_differ_are_shown_and_others_are_not():
 def test_runs_of_the_same_photos_are_compared_photo_by_photo():
     first, other = made_up_summary(CLASSES, skill=0.0), made_up_summary(CLASSES, skill=4.0, name="other")
     found = paired(first, other)
-    rights = [s.answers.logits.argmax(axis=1) == s.answers.labels for s in (first, other)]
+    rights = [s.measured.outputs.logits.argmax(axis=1) == s.measured.labels for s in (first, other)]
     assert found.difference == np.mean(rights[1]) - np.mean(rights[0]) > 0
     assert found.only_new == int((rights[1] & ~rights[0]).sum())
     page = comparison_page([first, other]).decode()

@@ -9,7 +9,18 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Device, Factory, Overwrite, Workers, app, bench_app, terminal_of
+from depthwise.cli.app import (
+    AsJson,
+    Device,
+    Factory,
+    ImageSize,
+    Overwrite,
+    Views,
+    Workers,
+    app,
+    bench_app,
+    terminal_of,
+)
 from depthwise.errors import UserError, require
 
 
@@ -23,6 +34,8 @@ def predict(
     json_: AsJson = False,
     out: Path | None = None,
     overwrite: Overwrite = False,
+    views: Views = "1",
+    image_size: ImageSize = None,
     factory: Factory = None,
     device: Device = "auto",
     workers: Workers = None,
@@ -55,7 +68,7 @@ def predict(
     from depthwise.workflows.prediction import Output
 
     terminal = terminal_of(is_say_result=False)
-    classifier = load(model, device, factory)
+    classifier = load(model, device, factory, image_size=image_size, views=views, console=terminal)
     output = Output("json" if json_ else format, out, sys.stdout)
     num_answers, num_failed = output.write(
         classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal
@@ -169,7 +182,7 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
     data
         Photos with classes, to tell its accuracy on, too.
     """
-    from depthwise.report.tables import evaluation_table
+    from depthwise.report.judgement import evaluation_text
     from depthwise.workflows.exporting import verify as run_verify
 
     worst, found = run_verify(model, data, workers=workers, console=terminal_of(is_say_result=False))
@@ -178,7 +191,7 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
         return 0
     print(f"{model} computes here what it did where it was exported: probabilities differ by {worst:.1e} at most")
     if found:
-        print(f"\n{evaluation_table(found)}")
+        print(f"\n{evaluation_text(found)}")
     print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
     return 0
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from depthwise import __version__
+from depthwise.data.views import ViewKind
 
 if TYPE_CHECKING:
     from depthwise.data.audit import Skipped
@@ -34,6 +35,14 @@ Factory = Annotated[
 Workers = Annotated[int | None, Parameter(help="Threads that decode pictures; by default one per processor.")]
 Threads = Annotated[int | None, Parameter(help="Processor cores to compute with; by default PyTorch's choice, all.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: CUDA where there is one.")]
+Views = Annotated[
+    ViewKind,
+    Parameter(
+        help="Views of each photo whose probabilities are averaged, beside the single one: flip (mirror image), 10 "
+        "(corners, centre, mirror images), multiscale (three sizes, mirror images)."
+    ),
+]
+ImageSize = Annotated[int | None, Parameter(help="Side of the network's input, px, in place of the one it has.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
 

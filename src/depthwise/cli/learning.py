@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Device, Factory, Overwrite, Threads, Workers, app, name_skipped, terminal_of
+from depthwise.cli.app import (
+    AsJson,
+    Device,
+    Factory,
+    ImageSize,
+    Overwrite,
+    Threads,
+    Views,
+    Workers,
+    app,
+    name_skipped,
+    terminal_of,
+)
 from depthwise.config import SplitConfig, TrainConfig
 from depthwise.errors import UserError, require
 
@@ -153,12 +165,15 @@ def evaluate(
     *,
     split: Literal["train", "valid", "test", "all"] = "test",
     allow_other_split: Annotated[bool, Parameter(negative="")] = False,
+    views: Views = "1",
+    image_size: ImageSize = None,
+    target_error: float | None = None,
     json_: AsJson = False,
     factory: Factory = None,
     device: Device = "auto",
     workers: Workers = None,
 ) -> int:
-    """Tell how good a model is: accuracy, loss, recall and precision per class.
+    """Tell how good a model is and how sure that is: accuracy, calibration, recall and precision per class.
 
     Example: depthwise evaluate runs/first --split test
 
@@ -172,6 +187,8 @@ def evaluate(
         Which part of them.
     allow_other_split
         Evaluate even on pictures that the run used otherwise.
+    target_error
+        Say how many photos would prove that at most this share of answers is wrong (0.01).
     """
     from depthwise.workflows.evaluation import evaluate as run_evaluate
 
@@ -182,15 +199,18 @@ def evaluate(
         model,
         data,
         split,
+        views=views,
+        image_size=image_size,
+        target_error=target_error,
         allow_other_split=allow_other_split,
         factory=factory,
         device=device,
         workers=workers,
         console=terminal,
     )
-    from depthwise.report.tables import evaluation_table
+    from depthwise.report.judgement import evaluation_text
 
-    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_table(result))
+    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_text(result))
     name_skipped(result.skipped, terminal)
     if not json_:
         print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")

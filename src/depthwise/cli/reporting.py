@@ -86,17 +86,14 @@ def _show(run: Path, target: Path, figures: Path | None, terminal: "Terminal", o
         written += write_figures(found, figures)
     for words in notices(found):
         terminal.warn(words)
-    name_skipped(found.answers.skipped, terminal)
+    name_skipped(found.measured.skipped, terminal)
     told = headline(found)
     print(f"{told.told} {told.means}")
     print(f"Written: {', '.join(map(str, written))}")
-    step = (
-        f"export {shlex.quote(str(run))} --out model.onnx"
-        if options["test"]
-        else f"report {shlex.quote(str(run))} --test"
-    )
+    named = shlex.quote(str(run))
+    step = f"export {named} --out model.onnx" if options["test"] else f"report {named} --test"
     print(f"\nNext: depthwise {step}")
-    return 1 if found.answers.skipped else 0
+    return 1 if found.measured.skipped else 0
 
 
 def _compare(runs: list[Path], target: Path, terminal: "Terminal", options: dict[str, Any]) -> int:
@@ -112,4 +109,4 @@ def _compare(runs: list[Path], target: Path, terminal: "Terminal", options: dict
     print(f"Written: {target}")
     best = max(zip(found, runs, strict=True), key=lambda pair: pair[0].assessment.scores.top1)[1]
     print(f"\nNext: depthwise report {shlex.quote(str(best))}")
-    return 1 if any(one.answers.skipped for one in found) else 0
+    return 1 if any(one.measured.skipped for one in found) else 0

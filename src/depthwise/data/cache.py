@@ -2,10 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from depthwise.data.geometry import Geometry, apply
 from depthwise.data.index import Record
 from depthwise.data.order import Ids, sample_id
 from depthwise.errors import UnusablePicture, UserError
+
+T = TypeVar("T")
 
 MAX_IN_MEMORY = 2**30
 """Bytes above which the array lies in a file without a name instead."""
@@ -71,14 +74,21 @@ def load(
 
 def read_all(records: Sequence[Record], geometry: Geometry, workers: int) -> Iterator[tuple[Record, Pixels | Skipped]]:
     """Yield each record, its hash filled in, with its picture or the reason why there is none; in their order."""
+    return read_with(lambda path: read_picture(path, geometry), records, workers)
 
-    def read(record: Record) -> tuple[Record, Pixels | Skipped]:
-        pixels = read_picture(record.path, geometry)
-        if not record.hash and not isinstance(pixels, Skipped):
+
+def read_with(
+    read: Callable[[Path], T | Skipped], records: Sequence[Record], workers: int
+) -> Iterator[tuple[Record, T | Skipped]]:
+    """Yield each record, its hash filled in, with what `read` makes of its file; in their order."""
+
+    def one(record: Record) -> tuple[Record, T | Skipped]:
+        found = read(record.path)
+        if not record.hash and not isinstance(found, Skipped):
             record = replace(record, hash=content_hash(record.path))
-        return record, pixels
+        return record, found
 
-    return parallel(read, records, workers)
+    return parallel(one, records, workers)
 
 
 @contextmanager

@@ -24,10 +24,9 @@ def compare_pairs(old: ArrayLike, new: ArrayLike, groups: ArrayLike | None = Non
     """Return how `new` (N,) differs from `old` (N,): for each photo, whether that model has it right; N above 0.
 
     Photos that both have right, or both wrong, say nothing on which is better. Of the m others the new model wins a
-    share: its Clopper-Pearson interval gives that of the difference, (2 share - 1) m / N, and the two-sided binomial
-    test of share = 1/2 the p-value: McNemar's test (1947) in its exact form. The interval holds for the m found; without any it
-    is what N photos allow. With `groups`, whose photos are not independent, the bootstrap over groups widens the
-    interval where it is wider.
+    share: its Clopper-Pearson interval gives that of the difference, (2 share - 1) m / N, for the m found (without any,
+    what N photos allow), and the two-sided binomial test of share = 1/2 the p-value: McNemar's test (1947) in its exact
+    form. With `groups`, whose photos are not independent, the bootstrap over groups widens the interval.
     """
     first, second = np.asarray(old, bool), np.asarray(new, bool)
     only_old, only_new = int((first & ~second).sum()), int((~first & second).sum())

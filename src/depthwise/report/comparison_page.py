@@ -9,7 +9,7 @@ from depthwise.metrics import Paired, compare_pairs
 from depthwise.report.curves import overlaid
 from depthwise.report.page import render
 from depthwise.report.run_page import SPLITS, Share
-from depthwise.workflows.reporting import RunSummary, groups_of
+from depthwise.workflows.reporting import RunSummary
 
 
 def write_comparison_page(runs: Sequence[RunSummary], path: Path) -> None:
@@ -23,7 +23,7 @@ def comparison_page(runs: Sequence[RunSummary]) -> bytes:
     return render(
         "comparison",
         version=__version__,
-        split=SPLITS[runs[0].answers.split],
+        split=SPLITS[runs[0].split],
         is_fair=is_same_photos(runs),
         runs=[_row(name, run, runs[0]) for name, run in zip(names, runs, strict=True)],
         curves=overlaid([(name, run.history) for name, run in zip(names, runs, strict=True)]),
@@ -43,32 +43,23 @@ def names_of(runs: Sequence[RunSummary]) -> list[str]:
 
 def is_same_photos(runs: Sequence[RunSummary]) -> bool:
     """Tell whether all runs were measured on the same photos with the same classes."""
-    return len({(frozenset((r.hash, r.label) for r in run.answers.records), run.card.classes) for run in runs}) == 1
+    return len({(frozenset((r.hash, r.label) for r in run.measured.records), run.card.classes) for run in runs}) == 1
 
 
 def paired(first: RunSummary, other: RunSummary) -> Paired | None:
     """Return by how much the other run is better, photo by photo; None where the photos differ."""
     if not is_same_photos([first, other]):
         return None
-    rights = [
-        dict(
-            zip(
-                (r.hash for r in run.answers.records),
-                run.answers.logits.argmax(axis=1) == run.answers.labels,
-                strict=True,
-            )
-        )
-        for run in (first, other)
-    ]
-    records = list({record.hash: record for record in first.answers.records}.values())
-    old, new = ([right[record.hash] for record in records] for right in rights)
-    return compare_pairs(old, new, groups_of(records))
+    records = list({record.hash: record for record in first.measured.records}.values())
+    old, new = ([right[record.hash] for record in records] for right in map(_rights, (first, other)))
+    groups = [record.group or record.hash for record in records]
+    return compare_pairs(old, new, groups if len(set(groups)) < len(groups) else None)
 
 
 def _rights(run: RunSummary) -> dict[str, bool]:
     """Return for each photo, by its content's hash, whether the run has it right."""
-    found = run.answers
-    is_right = (found.logits.argmax(axis=1) == found.labels).tolist()
+    found = run.measured
+    is_right = (found.outputs.logits.argmax(axis=1) == found.labels).tolist()
     return {record.hash: right for record, right in zip(found.records, is_right, strict=True)}
 
 

@@ -103,9 +103,8 @@ def _draw_confusion(report: RunReport, axes: Axes) -> None:
     axes.set_xticks(places, [_plain(name) for name in names], rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(places, [_plain(name) for name in names])
     for i, j in np.argwhere(confusion):
-        axes.text(
-            j, i, f"{confusion[i, j]:,}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black"
-        )
+        colour = "white" if shares[i, j] > 0.5 else "black"
+        axes.text(j, i, f"{confusion[i, j]:,}", ha="center", va="center", color=colour)
 
 
 def _plain(name: str) -> str:

@@ -26,19 +26,26 @@ def headline(report: RunReport) -> Headline:
     scores, interval = report.assessment.scores, report.assessment.intervals["top1"]
     assert interval is not None  # a share has one
     hits, num = round(scores.top1 * scores.num_images), scores.num_images
-    is_test = report.answers.split == "test"
+    is_test = report.split == "test"
     told = f"{count(hits)} of {count(num)} {'test' if is_test else 'validation'} photos are answered rightly."
     means = (
         f"Of 100 new photos like these, expect about {100 * scores.top1:.0f} right answers. {count(num)} photos can "
         f"tell that to between {100 * interval.low:.0f} and {100 * interval.high:.0f} (95% interval)."
     )
     caution = (
-        "Training has not seen these photos, and no choice was made by them."
+        f"Training has not seen these photos.{_reads(report)}"
         if is_test
         else "These photos also chose the best epoch, so the number flatters a little. The test photos have not been "
         "looked at; they are shown by depthwise report RUN --test."
     )
     return Headline(scores.top1, interval, told, means, caution)
+
+
+def _reads(report: RunReport) -> str:
+    if report.reads is None:
+        return ""
+    times = "once" if report.reads.num_reads == 1 else f"{count(report.reads.num_reads)} times"
+    return f" They were looked at {times} so far; whoever chooses by them turns them into validation photos."
 
 
 def notices(report: RunReport) -> list[str]:

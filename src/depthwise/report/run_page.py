@@ -40,7 +40,7 @@ def run_page(report: RunReport) -> bytes:
         version=__version__,
         report=report,
         card=report.card,
-        split=SPLITS[report.answers.split],
+        split=SPLITS[report.split],
         headline=headline(report),
         notices=notices(report),
         curves=curves(report.history, len(report.card.classes), report.card.training.get("epoch")),
@@ -72,8 +72,8 @@ def _rows(report: RunReport) -> list[dict[str, Any]]:
 
 
 def _reliability(report: RunReport) -> dict[str, Any]:
-    answers = report.answers
-    before: list[Bin] = reliability_bins(softmax(answers.logits), answers.labels)
+    answers = report.measured
+    before: list[Bin] = reliability_bins(softmax(answers.outputs.logits), answers.labels)
     return {
         "temperature": report.card.temperature,
         "before": reliability_chart("Reliability before the temperature", before),

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from depthwise.console import shown
-from depthwise.metrics import recall_precision
 
 if TYPE_CHECKING:  # some of these import torch, which `split` does without
     from depthwise.models.costs import Cost
     from depthwise.models.summary import LayerRow
-    from depthwise.workflows.evaluation import Evaluation
     from depthwise.workflows.exporting import ExportResult
     from depthwise.workflows.reporting import RunSummary
     from depthwise.workflows.splitting import SplitResult
@@ -38,33 +34,6 @@ def split_table(result: SplitResult) -> str:
     ]
     sums = [str(sum(counts[s] for counts in result.counts.values())) for s in ("train", "valid", "test")]
     return table(("class", "train", "valid", "test"), [*rows, ("all", *sums)])
-
-
-def evaluation_table(evaluation: Evaluation) -> str:
-    """Return accuracy, recall and precision per class, and the most frequent confusions."""
-    scores, confusion = evaluation.scores, evaluation.scores.confusion
-    recall, precision = recall_precision(confusion)
-    rows = [
-        (
-            shown(name),
-            str(confusion[i].sum()),
-            f"{recall[i]:.1%}",
-            "-" if np.isnan(precision[i]) else f"{precision[i]:.1%}",
-        )
-        for i, name in enumerate(evaluation.classes)
-    ]
-    lines = [
-        f"{evaluation.split}: top-1 {scores.top1:.2%}, top-5 {scores.top5:.2%}, loss {scores.loss:.4f} "
-        f"on {scores.num_images:,} pictures; calibration error {evaluation.calibration_error:.1%}",
-        "",
-        table(("class", "pictures", "recall", "precision"), rows),
-    ]
-    wrong = confusion - np.diag(confusion.diagonal())
-    worst = [divmod(int(i), len(evaluation.classes)) for i in np.argsort(-wrong, axis=None, kind="stable")[:3]]
-    named = [
-        f"{evaluation.classes[i]} taken for {evaluation.classes[j]} ({wrong[i, j]})" for i, j in worst if wrong[i, j]
-    ]
-    return "\n".join([*lines, *(["", "Most frequent mistakes: " + ", ".join(named)] if named else [])])
 
 
 def comparison_table(runs: Sequence[RunSummary]) -> str:

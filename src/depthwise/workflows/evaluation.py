@@ -8,19 +8,74 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthwise.config import default_workers
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, check_share
-from depthwise.data.cache import read_all
-from depthwise.data.index import Index, Record, read_index
-from depthwise.deploy.predict import Classifier
+from depthwise.data.cache import read_with
+from depthwise.data.index import Record
+from depthwise.data.views import ViewKind
+from depthwise.deploy.outcome import Outcome, outcome
+from depthwise.deploy.predict import BATCH, Classifier, Outputs
 from depthwise.errors import UserError
-from depthwise.metrics import Labels, Logits, Scores, calibration_error, recall_precision, score, softmax
+from depthwise.metrics import Assessment, Labels, Scores, assess, photos_needed
+from depthwise.metrics.assessment import listed
+from depthwise.workflows.chosen_photos import choose_photos
 from depthwise.workflows.loading import load
-from depthwise.workflows.run_folder import RunFolder, find_model
+from depthwise.workflows.run_folder import find_model
+from depthwise.workflows.test_reads import TestReads, record_read
 
-BATCH = 128
+
+@dataclass(frozen=True)
+class Proof:
+    """How many photos would prove an error rate."""
+
+    target: float
+    """The wanted error rate."""
+    without_errors: int
+    """Photos that prove it if none of them is wrong."""
+    as_here: int | None
+    """Photos that prove it if as many are wrong as here; None: no number does."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's answers to photos whose classes are known."""
+
+    classifier: Classifier
+    records: tuple[Record, ...]
+    """Those that could be used, with hashes."""
+    labels: Labels
+    outputs: Outputs
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def groups(self) -> list[str] | None:
+        """What is not independent has the same name; None where all photos stand alone."""
+        if not any(record.group for record in self.records):
+            return None
+        return [f"group {r.group}" if r.group else f"photo {place}" for place, r in enumerate(self.records)]
+
+    def assess(self) -> Assessment:
+        """Return how the single view does."""
+        temperature = self.classifier.engine.card.temperature
+        return assess(self.outputs.logits, self.labels, temperature=temperature, groups=self.groups)
+
+    def assess_views(self) -> Assessment | None:
+        """Return how the average over the views does; None with one view."""
+        if self.classifier.views == "1":
+            return None
+        logs = np.log(np.maximum(self.outputs.stated, 1e-30)).astype(np.float32)
+        return assess(logs, self.labels, groups=self.groups)
+
+    def decide(self) -> Outcome | None:
+        """Return what the file's rule for decisions does; None where there is none."""
+        decision, found = self.classifier.decision, self.outputs
+        if decision.is_empty:
+            return None
+        answers, reasons = decision.decide(self.classifier.classes, found.stated, found.logits, found.features)
+        return outcome(decision, self.classifier.classes, answers, reasons, self.labels)
 
 
 @dataclass(frozen=True)
@@ -29,50 +84,57 @@ class Evaluation:
 
     split: str
     classes: tuple[str, ...]
-    scores: Scores
-    calibration_error: float
-    """Of the probabilities that the model states, in [0, 1] (see `metrics.calibration_error`)."""
+    assessment: Assessment
     skipped: tuple[Skipped, ...]
     """Pictures that could not be used; they are not counted in the scores."""
+    views: ViewKind = "1"
+    averaged: Assessment | None = None
+    """Of the average over several views, where they were asked for."""
+    outcome: Outcome | None = None
+    """What the file's rule for decisions does, where it has one."""
+    positive: str | None = None
+    """The class with a wanted miss rate, where the rule has one."""
+    proof: Proof | None = None
+    """How many photos would prove a wanted error rate, where one was named."""
+    reads: TestReads | None = None
+    """How often these test photos were read."""
+
+    @property
+    def scores(self) -> Scores:
+        """Top-1, top-5, loss and confusion of the single view."""
+        return self.assessment.scores
+
+    @property
+    def calibration_error(self) -> float:
+        """Of the probabilities that the model states, in [0, 1] (see `metrics.calibration_error`)."""
+        return self.assessment.calibration_error
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, as the command line prints them."""
-        recall, precision = recall_precision(self.scores.confusion)
+        found = self.assessment
         per_class = [
             {
                 "label": name,
                 "num_images": int(self.scores.confusion[number].sum()),
-                "recall": float(recall[number]),
-                "precision": None if np.isnan(precision[number]) else float(precision[number]),
+                "recall": _plain(found.classes.recall[number]),
+                "recall_interval": listed(found.recall_intervals[number]),
+                "precision": _plain(found.classes.precision[number]),
+                "precision_interval": listed(found.precision_intervals[number]),
+                "f1": _plain(found.classes.f1[number]),
             }
             for number, name in enumerate(self.classes)
         ]
         return {
             "split": self.split,
-            "top1": self.scores.top1,
-            "top5": self.scores.top5,
-            "loss": self.scores.loss,
-            "calibration_error": self.calibration_error,
-            "num_images": self.scores.num_images,
+            **found.to_json(),
             "classes": per_class,
             "confusion": self.scores.confusion.tolist(),
+            "views": {"kind": self.views, **self.averaged.to_json()} if self.averaged else None,
+            "decision": {"positive": self.positive, **self.outcome.to_json()} if self.outcome else None,
+            "proof": vars(self.proof) if self.proof else None,
+            "test_reads": self.reads and {"reads": self.reads.num_reads, "models": self.reads.num_models},
             "skipped": [{"path": os.fspath(s.path), "reason": s.reason, "error": s.detail} for s in self.skipped],
         }
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a model says of the pictures of one split."""
-
-    split: str
-    classifier: Classifier
-    records: tuple[Record, ...]
-    """The pictures that could be used, with hashes."""
-    logits: Logits
-    """Of these pictures (N, K), before the temperature."""
-    labels: Labels
-    """Their classes' numbers (N,)."""
-    skipped: tuple[Skipped, ...]
 
 
 def evaluate(
@@ -80,6 +142,9 @@ def evaluate(
     data: str | Path | None = None,
     split: str = "test",
     *,
+    views: ViewKind = "1",
+    image_size: int | None = None,
+    target_error: float | None = None,
     allow_other_split: bool = False,
     factory: str | None = None,
     device: str = "auto",
@@ -88,110 +153,93 @@ def evaluate(
 ) -> Evaluation:
     """Return how `model` (a run folder or model file) does on one split of `data` (default: what it was trained with).
 
-    The split that training used decides. Raises UserError when `data` would evaluate on pictures that the run trained
-    on or chose its best epoch by (unless `allow_other_split`), or when the classes differ.
+    The split that training used decides. `views` are averaged beside the single one; `image_size` replaces the
+    network's. Each reading of a run's test photos is noted in RUN/test_reads.jsonl. Raises UserError when `data` would
+    evaluate on pictures that the run trained on or chose its best epoch by (unless `allow_other_split`), or when the
+    classes differ.
     """
-    found = answer(
-        model,
-        data,
-        split,
-        allow_other_split=allow_other_split,
-        factory=factory,
-        device=device,
-        workers=workers,
-        console=console,
+    if target_error is not None and not 0 < target_error < 1:
+        raise UserError(f"--target-error {target_error:g}: a share of wrong answers above 0 and below 1, like 0.01")
+    path = find_model(model)
+    classifier = load(path, device, factory, image_size=image_size, views=views, console=console)
+    found = measure(path, classifier, data, split, allow_other_split, workers, console)
+    assessment = found.assess()
+    return Evaluation(
+        split=split,
+        classes=classifier.classes,
+        assessment=assessment,
+        skipped=found.skipped,
+        views=views,
+        averaged=found.assess_views(),
+        outcome=found.decide(),
+        positive=classifier.decision.miss.label if classifier.decision.miss else None,
+        proof=None if target_error is None else _proof(target_error, assessment),
+        reads=record_read(path, found.records) if split == "test" else None,
     )
-    card = found.classifier.engine.card
-    stated = softmax(found.logits / np.float32(card.temperature))
-    scores, error = score(found.logits, found.labels), calibration_error(stated, found.labels)
-    return Evaluation(split, card.classes, scores, error, found.skipped)
 
 
-def answer(
-    model: str | Path,
-    data: str | Path | None = None,
-    split: str = "test",
-    *,
+def measure(
+    path: Path,
+    classifier: Classifier,
+    data: str | Path | None,
+    split: str,
     allow_other_split: bool = False,
-    factory: str | None = None,
-    device: str = "auto",
     workers: int | None = None,
     console: Quiet | None = None,
-) -> Answers:
-    """Return the answers that `evaluate` judges. Raises UserError as it does."""
+    *,
+    wants_features: bool = False,
+) -> Measured:
+    """Return the answers of the model file `path` to one split. Raises UserError as `evaluate` does."""
     console, workers = console or Quiet(), default_workers() if workers is None else workers
-    path = find_model(model)
-    classifier = load(path, device, factory)
     card = classifier.engine.card
-    manifest = RunFolder(path.parent).splits
-    used = read_index(manifest) if manifest.exists() else None
-    if data is None and used is None:
-        raise UserError(f"{path} has no splits.csv beside it; name the pictures: depthwise evaluate {path} DATA")
-    index = used if data is None else read_index(Path(data))
-    assert index is not None
-    _check_classes(index, card.classes)
-    records = _choose_records(index, used, split, console)
-    if split in ("train", "all") and used:
-        console.warn("training pictures are among these: the result says nothing about new ones")
-    if not allow_other_split:
-        _refuse_known([r.path for r in records], {r.path: r.split for r in used.records} if used else {}, split)
-    known = {r.hash: r.split for r in used.records if r.hash} if used and not allow_other_split else {}
-    logits, kept, skipped = _compute(classifier, records, workers, console)
-    check_share(skipped, len(records))
-    _refuse_known([record.hash for record in kept], known, split)
-    labels = np.array([card.classes.index(record.label) for record in kept], np.int64)
-    return Answers(split, classifier, tuple(kept), logits, labels, tuple(skipped))
+    chosen = choose_photos(path, card, data, split, allow_other_split=allow_other_split, console=console)
+    kept, skipped, outputs = compute(classifier, chosen.records, workers, console, wants_features=wants_features)
+    check_share(skipped, len(chosen.records))
+    chosen.refuse_known(kept)
+    number = {name: place for place, name in enumerate(card.classes)}
+    labels = np.array([number[record.label] for record in kept], np.int64)
+    return Measured(classifier, tuple(kept), labels, outputs, tuple(skipped))
 
 
-def _compute(
-    classifier: Classifier, records: Sequence[Record], workers: int, console: Quiet
-) -> tuple[Logits, list[Record], list[Skipped]]:
-    """Return logits (N, K) of the pictures that can be used, their records with hashes, and the others."""
+def compute(
+    classifier: Classifier,
+    records: Sequence[Record],
+    workers: int,
+    console: Quiet,
+    *,
+    wants_features: bool = False,
+    label: str = "Evaluating",
+) -> tuple[list[Record], list[Skipped], Outputs]:
+    """Return the records of the pictures that can be used, with hashes, the other pictures, and the answers."""
     kept: list[Record] = []
     skipped: list[Skipped] = []
-    parts: list[Logits] = []
-    pictures = read_all(records, classifier.engine.card.geometry, workers)
-    shown = console.track(pictures, len(records), "Evaluating")
+    parts: list[Outputs] = []
+    shown = console.track(read_with(classifier.read, records, workers), len(records), label)
     while chunk := list(islice(shown, BATCH)):
-        skipped += [pixels for _, pixels in chunk if isinstance(pixels, Skipped)]
-        usable = [(record, pixels) for record, pixels in chunk if not isinstance(pixels, Skipped)]
+        skipped += [seen for _, seen in chunk if isinstance(seen, Skipped)]
+        usable = [(record, seen) for record, seen in chunk if not isinstance(seen, Skipped)]
         if usable:
             kept += [record for record, _ in usable]
-            parts.append(classifier.engine.logits(np.stack([pixels for _, pixels in usable])))
-    return np.concatenate(parts) if parts else np.empty((0, len(classifier.classes)), np.float32), kept, skipped
+            parts.append(classifier.outputs([seen for _, seen in usable], wants_features=wants_features))
+    empty = np.empty((0, len(classifier.classes)), np.float32)
+    features = [part.features for part in parts if part.features is not None]
+    joined = Outputs(
+        _joined([part.logits for part in parts], empty),
+        _joined([part.stated for part in parts], empty.astype(np.float64)),
+        np.concatenate(features) if features else None,
+    )
+    return kept, skipped, joined
 
 
-def _check_classes(index: Index, classes: tuple[str, ...]) -> None:
-    missing, extra = sorted(set(classes) - set(index.classes)), sorted(set(index.classes) - set(classes))
-    if missing or extra:
-        lines = [f"  only in the model: {', '.join(map(repr, missing))}"] * bool(missing)
-        lines += [f"  only in the data: {', '.join(map(repr, extra))}"] * bool(extra)
-        raise UserError(f"the classes of {index.source} are not the model's:\n" + "\n".join(lines))
+def _joined(parts: list[NDArray[Any]], empty: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else empty
 
 
-def _choose_records(index: Index, used: Index | None, split: str, console: Quiet) -> tuple[Record, ...]:
-    """Return the records of `split`: as the data say, else as the run said, else (both silent) all of them."""
-    if split == "all":
-        return index.records
-    if index.is_split and index.part(split):
-        return index.part(split)
-    paths = {record.path for record in index.records}
-    ours = tuple(record for record in used.part(split) if record.path in paths) if used else ()
-    if ours:
-        console.say(f"Using the run's own split: {len(ours):,} {split} pictures of {index.source}.")
-        return ours
-    if index.is_split or any(record.path in paths for record in (used.records if used else ())):
-        raise UserError(f"{index.source} has no pictures in the split {split!r}")
-    console.say(f"{index.source} has no split and is new to the model: evaluating all {len(index.records):,} pictures.")
-    return index.records
+def _proof(target: float, assessment: Assessment) -> Proof:
+    without_errors = photos_needed(target)
+    assert without_errors is not None  # no error is below any target
+    return Proof(target, without_errors, photos_needed(target, 1 - assessment.scores.top1))
 
 
-def _refuse_known(keys: list[Any], known: dict[Any, str], split: str) -> None:
-    """Raise UserError when pictures to evaluate on are in another split of the run."""
-    wrong = [known[key] for key in keys if known.get(key, split) != split]
-    if wrong and split != "all":
-        counts = " and ".join(f"{wrong.count(name)} in {name}" for name in sorted(set(wrong)))
-        raise UserError(
-            f"{len(wrong)} of these {len(keys)} {split} pictures were used otherwise by the run ({counts}): the result "
-            "would not be honest.\nLeave DATA out to use the run's own split, or insist with --allow-other-split."
-        )
+def _plain(share: np.float64) -> float | None:
+    return None if np.isnan(share) else float(share)

@@ -14,8 +14,7 @@ from depthwise.data.cache import load as load_pictures
 from depthwise.data.index import Record
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
-from depthwise.metrics import softmax
-from depthwise.workflows.evaluation import Answers
+from depthwise.workflows.evaluation import Measured
 from depthwise.workflows.explaining import Explanation, explain_with
 
 MOST = 12
@@ -48,30 +47,24 @@ class Augmented(NamedTuple):
     shown: tuple[NDArray[np.uint8], ...]  # one per epoch
 
 
-def surest_mistakes(found: Answers) -> list[Example]:
+def surest_mistakes(found: Measured) -> list[Example]:
     """Return the wrong answers that were stated with most certainty."""
-    stated = _stated(found)
+    stated = found.outputs.stated
     answers = stated.argmax(axis=1)
     wrong = np.flatnonzero(answers != found.labels)
-    return _examples(wrong[np.argsort(-stated[wrong, answers[wrong]], kind="stable")], found, stated)
+    return _examples(wrong[np.argsort(-stated[wrong, answers[wrong]], kind="stable")], found)
 
 
-def least_certain(found: Answers) -> list[Example]:
+def least_certain(found: Measured) -> list[Example]:
     """Return the answers whose two highest probabilities are closest together, right or wrong."""
-    stated = _stated(found)
-    highest = np.partition(stated, -2, axis=1)[:, -2:]
-    return _examples(np.argsort(highest[:, 1] - highest[:, 0], kind="stable"), found, stated)
+    highest = np.partition(found.outputs.stated, -2, axis=1)[:, -2:]
+    return _examples(np.argsort(highest[:, 1] - highest[:, 0], kind="stable"), found)
 
 
-def _stated(found: Answers) -> NDArray[np.float64]:
-    """Return the probabilities (N, K) as the model states them."""
-    return softmax(found.logits / np.float32(found.classifier.engine.card.temperature))
-
-
-def _examples(order: NDArray[np.intp], found: Answers, stated: NDArray[np.float64]) -> list[Example]:
+def _examples(order: NDArray[np.intp], found: Measured) -> list[Example]:
     classes, examples = found.classifier.classes, []
     for index in order[:MOST]:
-        record, row, own = found.records[index], stated[index], int(found.labels[index])
+        record, row, own = found.records[index], found.outputs.stated[index], int(found.labels[index])
         answer = int(row.argmax())
         examples.append(Example(record.path, record.label, classes[answer], float(row[answer]), float(row[own])))
     return examples

@@ -13,11 +13,13 @@ from depthwise.data.index import Index, Record, read_index
 from depthwise.data.split import SPLITS
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
-from depthwise.metrics import Assessment, assess
-from depthwise.workflows.evaluation import Answers, answer
+from depthwise.metrics import Assessment
+from depthwise.workflows.evaluation import Measured, measure
 from depthwise.workflows.examples import Augmented, Example, add_heat, augmented, least_certain, surest_mistakes
+from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import RunFolder, find_model
 from depthwise.workflows.run_history import History, RunFile, read_files, read_history
+from depthwise.workflows.test_reads import TestReads, record_read
 
 
 class Cost(NamedTuple):
@@ -33,15 +35,19 @@ class RunSummary:
 
     model: Path
     """The model file that was evaluated."""
+    split: str
+    """The pictures that it was evaluated on: valid or test."""
     history: History
-    answers: Answers
+    measured: Measured
     assessment: Assessment
     cost: Cost
+    reads: TestReads | None = None
+    """How often these test pictures were looked at, this time included; None for others."""
 
     @property
     def card(self) -> Card:
         """What the model file says of itself."""
-        return self.answers.classifier.engine.card
+        return self.measured.classifier.engine.card
 
     @property
     def name(self) -> str:
@@ -94,23 +100,23 @@ def summarise(
     `data`: the pictures, for a model file without a splits.csv beside it. Raises UserError.
     """
     model, split = find_model(run), "test" if test else "valid"
-    found = answer(model, data, split, factory=factory, device=device, workers=workers, console=console)
-    engine = found.classifier.engine
+    classifier = load(model, device, factory)
+    found = measure(model, classifier, data, split, workers=workers, console=console)
     return RunSummary(
         model=model,
+        split=split,
         history=read_history(RunFolder(model.parent)),
-        answers=found,
-        assessment=assess(
-            found.logits, found.labels, temperature=engine.card.temperature, groups=groups_of(found.records)
-        ),
-        cost=_cost(engine),
+        measured=found,
+        assessment=found.assess(),
+        cost=_cost(classifier.engine),
+        reads=record_read(model, found.records) if test else None,
     )
 
 
 def gather(run: str | Path, **options: Any) -> RunReport:
     """Summarise a run, with the same options, and look for what else there is to show. Raises UserError."""
     summary = summarise(run, **options)
-    found, folder = summary.answers, RunFolder(summary.model.parent)
+    found, folder = summary.measured, RunFolder(summary.model.parent)
     mistakes, no_heat = add_heat(found.classifier.engine, surest_mistakes(found))
     index = read_index(folder.splits) if folder.splits.exists() else None
     return RunReport(
@@ -123,12 +129,6 @@ def gather(run: str | Path, **options: Any) -> RunReport:
         findings=_findings(index),
         files=read_files(folder),
     )
-
-
-def groups_of(records: Sequence[Record]) -> list[str] | None:
-    """Return a name for each picture that those of its group share; None where each is alone."""
-    names = [record.group or record.hash for record in records]
-    return names if len(set(names)) < len(names) else None
 
 
 def _augmented(index: Index | None, engine: Engine, folder: RunFolder) -> tuple[Augmented, ...]:

@@ -91,6 +91,11 @@ class RunFolder:
         return self.path / "splits.csv"
 
     @property
+    def test_reads(self) -> Path:
+        """A line each time that the test photos were looked at; not in NAMES, it outlives the run."""
+        return self.path / "test_reads.jsonl"
+
+    @property
     def is_used(self) -> bool:
         """True when weights of a run are here."""
         return self.best.exists() or self.has_checkpoint
