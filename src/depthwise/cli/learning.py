@@ -145,13 +145,11 @@ def train(
 def _report(folder: Path, config: TrainConfig, device: str, workers: int | None, terminal: "Terminal") -> None:
     """Write the run's page; the run is done, so that a page which cannot be made is a note and no failure."""
     from depthwise.models.foreign import is_code
-    from depthwise.report.run_page import write_run_page
-    from depthwise.workflows.reporting import gather
-    from depthwise.workflows.run_folder import RunFolder
+    from depthwise.report.run_page import write_report
 
-    factory, page = config.model if is_code(config.model) else None, RunFolder(folder).report
+    factory = config.model if is_code(config.model) else None
     try:
-        write_run_page(gather(folder, factory=factory, device=device, workers=workers, console=terminal), page)
+        page = write_report(folder, factory=factory, device=device, workers=workers, console=terminal)
         print(f"Report: {page}")
     except UserError as error:
         terminal.warn(f"the run is complete, but its page was not written: {error}")

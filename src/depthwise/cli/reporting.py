@@ -48,9 +48,7 @@ def report(
     figures
         Folder for curves.png, confusion.png and reliability.png, too.
     """
-    require("jinja2", "train", "writing a page")
-    if run.suffix != ".onnx":
-        require("torch", "train", "evaluating a model file")
+    require("torch", "train", "writing a page")
     from depthwise.report.target import check_target
 
     if others and figures:

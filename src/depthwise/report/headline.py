@@ -29,8 +29,8 @@ def headline(report: RunReport) -> Headline:
     is_test = report.split == "test"
     told = f"{count(hits)} of {count(num)} {'test' if is_test else 'validation'} photos are answered rightly."
     means = (
-        f"Of 100 new photos like these, expect about {100 * scores.top1:.0f} right answers. {count(num)} photos can "
-        f"tell that to between {100 * interval.low:.0f} and {100 * interval.high:.0f} (95% interval)."
+        f"Of 100 new photos like these, expect about {100 * scores.top1:.0f} right answers. {count(num)} photos pin "
+        f"that down to between {100 * interval.low:.0f} and {100 * interval.high:.0f} (95% interval)."
     )
     caution = (
         f"Training has not seen these photos.{_reads(report)}"

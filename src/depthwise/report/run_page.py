@@ -13,7 +13,8 @@ from depthwise.report.page import render
 from depthwise.report.reliability import reliability_chart
 from depthwise.report.thumbnails import encoded, of_pixels, thumbnail
 from depthwise.workflows.examples import Augmented, Example
-from depthwise.workflows.reporting import RunReport
+from depthwise.workflows.reporting import RunReport, gather
+from depthwise.workflows.run_folder import RunFolder
 
 HEAT_SIDE = 168
 TALL = 25
@@ -26,6 +27,18 @@ class Share(NamedTuple):
 
     value: float  # nan where it cannot be told
     interval: Interval | None
+
+
+def write_report(run: str | Path, out: str | Path | None = None, *, test: bool = False, **options: Any) -> Path:
+    """Evaluate a run, write its page and return where it is; by default in the run folder, as the command does.
+
+    `options`: those of `workflows.reporting.summarise`. Raises UserError.
+    """
+    report = gather(run, test=test, **options)
+    folder = RunFolder(report.model.parent)
+    path = Path(out) if out else folder.test_report if test else folder.report
+    write_run_page(report, path)
+    return path
 
 
 def write_run_page(report: RunReport, path: Path) -> None:

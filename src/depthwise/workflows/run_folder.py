@@ -86,6 +86,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def test_report(self) -> Path:
+        """The page about the test pictures."""
+        return self.path / "report-test.html"
+
+    @property
     def splits(self) -> Path:
         """The split that the run uses."""
         return self.path / "splits.csv"
