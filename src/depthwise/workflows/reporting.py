@@ -126,7 +126,7 @@ def gather(run: str | Path, **options: Any) -> RunReport:
         no_heat=no_heat,
         augmented=_augmented(index, found.classifier.engine, folder),
         counts=_counts(index),
-        findings=_findings(index),
+        findings=findings_of(index),
         files=read_files(folder),
     )
 
@@ -155,7 +155,7 @@ def _counts(index: Index | None) -> dict[str, dict[str, int]]:
     return {name: {split: found[name, split] for split in SPLITS} for name in index.classes}
 
 
-def _findings(index: Index | None) -> tuple[str, ...]:
+def findings_of(index: Index | None) -> tuple[str, ...]:
     """Return what the manifest shows: groups, and whether anything lies on two sides."""
     if index is None:
         return ()
