@@ -1,8 +1,9 @@
 """How well photos of a class that nobody ever saw are rejected: networks trained on the embedded sample without it.
 
-python bench/unknown.py
+python bench/unknown.py [PLACE]   (with PLACE, runs stay there, and one that was stopped goes on)
 """
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,25 +26,25 @@ CLASSES = ("ankle_boot", "bag", "shirt")
 MODEL, EPOCHS, BATCH_SIZE, RATE = "mobilenet_v1_x0_25", 30, 32, 0.02
 
 
-def main() -> None:
+def main(place: Path) -> None:
     """Train a network without each class, set its rule, and show it the class."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder, sample_photos() as photos:
-        dw.split(photos, Path(folder, "splits.csv"))
-        records = read_index(Path(folder, "splits.csv")).records
+    with sample_photos() as photos:
+        dw.split(photos, place / "all.csv", overwrite=True)
+        records = read_index(place / "all.csv").records
         for held_out in CLASSES:
-            rows.append(trial(held_out, records, Path(folder)))
+            rows.append(trial(held_out, records, place))
             print(rows[-1], flush=True)
     settings = {"model": MODEL, "epochs": EPOCHS, "batch_size": BATCH_SIZE, "reject_rate": RATE, "seed": 0}
     record.write("unknown", settings | {"rows": rows})
 
 
-def trial(held_out: str, records: Sequence[Record], folder: Path) -> dict[str, Any]:
+def trial(held_out: str, records: Sequence[Record], place: Path) -> dict[str, Any]:
     """Return how photos of `held_out` (all of them) and test photos of the other classes fare."""
-    manifest, run = folder / "without.csv", folder / "run"
+    manifest, run = place / f"without_{held_out}.csv", place / f"without_{held_out}"
     write_manifest(manifest, [r for r in records if r.label != held_out])
     config = dw.TrainConfig(model=MODEL, epochs=EPOCHS, batch_size=BATCH_SIZE)
-    dw.train(manifest, run, config, threads=1, overwrite=True)
+    dw.train(manifest, run, config, threads=1, resume="auto")
     found = dw.calibrate(run, reject_rate=RATE)
     best = found.decision.unknown or found.refused
     assert best is not None
@@ -96,4 +97,5 @@ def summary(rejected: Sequence[bool]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as folder:
+        main(Path(sys.argv[1] if len(sys.argv) > 1 else folder))

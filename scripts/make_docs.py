@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md")
+PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md", "docs/evaluation.md")
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -193,8 +193,33 @@ def audit() -> str:
     )
 
 
+def unknown() -> str:
+    """Return how well photos of a class that was never seen are rejected."""
+    found = result("unknown")
+    rows = []
+    for row in found["rows"]:
+        scores = " | ".join(f"{row['auroc_left_out_in_turn'][k]:.2f} / {row['auroc'][k]:.2f}" for k in row["auroc"])
+        counts = " | ".join(
+            f"{row[name]['hits']} of {row[name]['num']} ({row[name]['hits'] / row[name]['num']:.0%})"
+            for name in ("rejected", "lost")
+        )
+        rows.append(f"| {row['held_out']} | {scores} | {row['chosen']} | {counts} |")
+    return "\n".join(
+        [
+            "| never seen | max_softmax | energy | distance | chosen | of it rejected | of the known lost |",
+            "|---|---:|---:|---:|---|---:|---:|",
+            *rows,
+            "",
+            "AUROC: as `calibrate` estimates it from the known classes / of the class that was never seen. "
+            f"`{found['model']}`, {found['epochs']} epochs, --reject-rate {found['reject_rate']}, one seed. "
+            f"{witness(found)}.",
+        ]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit)
+    part.__name__: part
+    for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit, unknown)
 }
 
 

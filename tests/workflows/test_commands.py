@@ -42,7 +42,7 @@ def test_the_whole_way_from_a_folder_to_answers(photos, tmp_path, capsys, monkey
     (answer,) = json.loads(capsys.readouterr().out)
     assert answer["label"] == "猫"
     assert answer["error"] is None
-    assert set(answer) == {"path", "label", "probability", "top", "rejected", "error"}
+    assert set(answer) == {"path", "label", "probability", "top", "rejected", "reason", "error"}
 
 
 def test_metrics_have_the_promised_fields_and_no_clock(trained):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from depthwise import __version__
-from depthwise.data.views import ViewKind
 
 if TYPE_CHECKING:
     from depthwise.data.audit import Skipped
@@ -36,7 +35,7 @@ Workers = Annotated[int | None, Parameter(help="Threads that decode pictures; by
 Threads = Annotated[int | None, Parameter(help="Processor cores to compute with; by default PyTorch's choice, all.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: CUDA where there is one.")]
 Views = Annotated[
-    ViewKind,
+    Literal["1", "flip", "10", "multiscale"],  # data.views.ViewKind, which would load NumPy
     Parameter(
         help="Views of each photo whose probabilities are averaged, beside the single one: flip (mirror image), 10 "
         "(corners, centre, mirror images), multiscale (three sizes, mirror images)."

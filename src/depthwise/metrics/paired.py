@@ -23,20 +23,20 @@ class Paired(NamedTuple):
 def compare_pairs(old: ArrayLike, new: ArrayLike, groups: ArrayLike | None = None, level: float = LEVEL) -> Paired:
     """Return how `new` (N,) differs from `old` (N,): for each photo, whether that model has it right; N above 0.
 
-    Photos that both have right, or both wrong, say nothing on which is better. Of the m others the new model wins a
-    share: its Clopper-Pearson interval gives that of the difference, (2 share - 1) m / N, for the m found (without any,
-    what N photos allow), and the two-sided binomial test of share = 1/2 the p-value: McNemar's test (1947) in its exact
-    form. With `groups`, whose photos are not independent, the bootstrap over groups widens the interval.
+    Photos that both have right, or both wrong, say nothing on which is better. The m others are a share r of all N, and
+    the new model wins a share q of them: the difference is (2 q - 1) r. q and r have Clopper-Pearson intervals, which
+    together err in 1 - level of all cases at most (four fifths of that for q, which decides the sign, one for r). The
+    p-value is that of the two-sided binomial test of q = 1/2: McNemar's test (1947) in its exact form. With `groups`,
+    whose photos are not independent, the bootstrap over groups widens the interval.
     """
     first, second = np.asarray(old, bool), np.asarray(new, bool)
     only_old, only_new = int((first & ~second).sum()), int((~first & second).sum())
     num, apart = len(first), only_old + only_new
-    interval = Interval(0.0, 0.0)
-    if apart:
-        interval = Interval(*((2 * end - 1) * apart / num for end in proportion_interval(only_new, apart, level)))
-    else:  # no photo tells the two apart, which is not to say that none would
-        most = proportion_interval(0, num, level).high
-        interval = Interval(-most, most)
+    doubt = 1 - level
+    wins = proportion_interval(only_new, apart, 1 - 0.8 * doubt) if apart else Interval(0.0, 1.0)
+    rare, often = proportion_interval(apart, num, 1 - 0.2 * doubt)
+    low, high = (2 * end - 1 for end in wins)
+    interval = Interval(low * (often if low < 0 else rare), high * (often if high > 0 else rare))
     if groups is not None:
         interval = _widened(interval, second.astype(np.float64) - first, groups, level)
     return Paired(num, only_old, only_new, (only_new - only_old) / num, interval, _sign_test(only_old, only_new))
