@@ -67,12 +67,13 @@ def test_a_rule_that_does_not_fit_is_said(values):
 
 def test_counts_of_misses_alarms_and_rejections():
     decision = Decision(MISS, (UNSURE,), STRANGE)
-    labels = np.array([2, 0, 1, 2])  # answers: sick, fine (unsure), sick, sick (unknown)
+    assert decide(decision)[0].tolist() == [2, 0, 2, 2]
+    labels = np.array([2, 2, 1, 2])  # answers: sick, fine (unsure), sick, sick (unknown)
     found = outcome(decision, CLASSES, *decide(decision), labels)
     assert (found.unknown, found.unsure) == (Count(1, 4), Count(1, 4))
     assert found.right == Count(1, 2)
-    assert found.misses == Count(0, 2)  # a rejected photo is not missed
-    assert found.false_alarms == Count(1, 2)
+    assert found.misses == Count(0, 3)  # a rejected photo is not missed
+    assert found.false_alarms == Count(1, 1)
     assert found.precisions == {"fine": Count(0, 0)}
     assert found.to_json()["precisions"]["fine"]["share"] is None
     assert found.right.interval == proportion_interval(1, 2)

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from depthwise.deploy import unknown_choice
 from depthwise.deploy.unknown import Reference, Unknown, fit_reference, known_score
-from depthwise.deploy.unknown_choice import Part, apply_head, choose_unknown, fit_head, threshold_for
+from depthwise.deploy.unknown_choice import Part, Trial, apply_head, choose_unknown, fit_head, threshold_for
 
 
 def clouds(rng, per_class, num_classes=4, width=12):
@@ -111,3 +112,14 @@ def test_noise_has_no_good_score():
     features = rng.normal(0, 1, (160, 6)).astype(np.float32)
     part = Part(features[:, :4], features, labels)
     assert max(choose_unknown(part, part._replace(labels=rng.permutation(labels)), 0.02).auroc.values()) < 0.65
+
+
+@pytest.mark.parametrize(("energy", "kind"), [(0.92, "distance"), (0.96, "energy")])
+def test_a_score_of_logits_must_lead_clearly(energy, kind, monkeypatch):
+    measured = {"max_softmax": 0.5, "energy": energy, "distance": 0.9}
+    monkeypatch.setattr(
+        unknown_choice, "_leave_out", lambda *_: {name: Trial(value, 0.5) for name, value in measured.items()}
+    )
+    features, labels = clouds(np.random.default_rng(7), 20)
+    part = Part(features[:, :4], features, labels)
+    assert choose_unknown(part, part, 0.1).kind == kind

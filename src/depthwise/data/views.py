@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.data.audit import Skipped
+from depthwise.data.cache import read_picture
 from depthwise.data.decode import Pixels, decode
 from depthwise.data.geometry import Geometry, apply
 from depthwise.errors import UnusablePicture
@@ -58,6 +59,9 @@ def enlarged(pixels: Pixels, geometry: Geometry, scale: float) -> Pixels:
 
 def read_views(path: Path, geometry: Geometry, kind: ViewKind) -> Views | Skipped:
     """Return the views of a file, or why it cannot be used."""
+    if kind == "1":
+        single = read_picture(path, geometry)
+        return single if isinstance(single, Skipped) else Views(single, single[None])
     try:
         return view(decode(path, geometry.channels), geometry, kind)
     except UnusablePicture as error:
