@@ -22,6 +22,7 @@ def comparison_page(runs: Sequence[RunSummary]) -> bytes:
     names = names_of(runs)
     return render(
         "comparison",
+        is_sortable=True,
         version=__version__,
         split=SPLITS[runs[0].split],
         is_fair=is_same_photos(runs),

@@ -16,9 +16,17 @@ MOST_LETTERS = 18
 """Of a class's name at the edge of a table."""
 
 
-def render(template: str, **values: Any) -> bytes:
-    """Return the page that a template of this package makes of `values`. What is not Markup is escaped."""
-    return _environment().get_template(f"{template}.html.jinja").render(values).encode("utf-8", "backslashreplace")
+def render(template: str, *, is_sortable: bool = False, **values: Any) -> bytes:
+    """Return the page that a template of this package makes of `values`. What is not Markup is escaped.
+
+    `is_sortable`: with the script that sorts its tables; without it, the browser runs none.
+    """
+    return (
+        _environment()
+        .get_template(f"{template}.html.jinja")
+        .render(values, is_sortable=is_sortable)
+        .encode("utf-8", "backslashreplace")
+    )
 
 
 @cache

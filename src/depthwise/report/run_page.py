@@ -50,6 +50,7 @@ def run_page(report: RunReport) -> bytes:
     """Return the page."""
     return render(
         "run",
+        is_sortable=True,
         version=__version__,
         report=report,
         card=report.card,
