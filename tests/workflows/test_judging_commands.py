@@ -156,6 +156,16 @@ def test_an_export_carries_the_rule_and_answers_as_the_run(ruled, photos):
         assert (first.label, first.rejected, first.reason) == (second.label, second.rejected, second.reason)
 
 
+def test_an_export_with_other_features_is_not_written(ruled, tmp_path, capsys, monkeypatch):
+    from depthwise.deploy.engine import OnnxEngine
+
+    plain = OnnxEngine.with_features
+    monkeypatch.setattr(OnnxEngine, "with_features", lambda *a: (plain(*a)[0], plain(*a)[1] * np.float32(1.01)))
+    status, reply = ask(capsys, "export", ruled, "--out", tmp_path / "model.onnx")
+    assert status == 2 and "gives other features than the model does, so it was not written" in reply.err
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_a_photo_of_nothing_known_is_rejected_without_torch(ruled, tmp_path):
     write_photos(tmp_path / "photos", per_class=1)
     from PIL import Image
