@@ -15,6 +15,7 @@ _PUBLIC = {
     "split": "depthwise.workflows.splitting",
     "train": "depthwise.workflows.staged_training",
     "evaluate": "depthwise.workflows.evaluation",
+    "write_report": "depthwise.report.run_page",
     "export": "depthwise.workflows.exporting",
     "verify": "depthwise.workflows.exporting",
     "calibrate": "depthwise.workflows.calibrating",

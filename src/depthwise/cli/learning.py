@@ -4,7 +4,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -23,7 +23,10 @@ from depthwise.cli.app import (
     terminal_of,
 )
 from depthwise.config import SplitConfig, TrainConfig
-from depthwise.errors import require
+from depthwise.errors import UserError, require
+
+if TYPE_CHECKING:
+    from depthwise.report.terminal import Terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,8 @@ def train(
     save_every: str = "300s",
     overwrite: Overwrite = False,
     allow_changes: Annotated[bool, Parameter(negative="")] = False,
+    tensorboard: Annotated[bool, Parameter(negative="")] = False,
+    report: bool = True,
     device: Device = "auto",
     threads: Threads = None,
     workers: Workers = None,
@@ -113,6 +118,10 @@ def train(
         With --resume: go on although the settings differ.
     cache_size
         GiB of decoded pictures kept on disk for further runs (20, at most a tenth of the free disk); 0: none.
+    tensorboard
+        Also write events for TensorBoard to RUN/tensorboard.
+    report
+        At the end, write the page RUN/report.html.
     """
     require("torch", "train", "training")
     from depthwise.workflows.staged_training import train as run_train
@@ -131,6 +140,7 @@ def train(
         save_every=save_every,
         overwrite=overwrite,
         allow_changes=allow_changes,
+        tensorboard=tensorboard,
         device=device,
         threads=threads,
         workers=workers,
@@ -143,8 +153,23 @@ def train(
     folder = shlex.quote(str(result.folder))
     which = f"epoch {result.best_epoch}" if result.best_epoch else "the last layer alone"
     print(f"Best: {which} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
+    if report:
+        _report(result.folder, config or TrainFlags(), device, workers, terminal)
     print(f"Next: depthwise evaluate {folder} --split test")
     return 1 if result.skipped else 0
+
+
+def _report(folder: Path, config: TrainConfig, device: str, workers: int | None, terminal: "Terminal") -> None:
+    """Write the run's page; the run is done, so that a page which cannot be made is a note and no failure."""
+    from depthwise.models.foreign import is_code
+    from depthwise.report.run_page import write_report
+
+    factory = config.model if is_code(config.model) else None
+    try:
+        page = write_report(folder, factory=factory, device=device, workers=workers, console=terminal)
+        print(f"Report: {page}")
+    except UserError as error:
+        terminal.warn(f"the run is complete, but its page was not written: {error}")
 
 
 @app.command(sort_key=5)

@@ -6,11 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from depthwise.config import TrainConfig
 from depthwise.data.audit import parallel
-from depthwise.data.augment import Augmentation, augment
+from depthwise.data.augment import Augmentation, augment, resolve
 from depthwise.data.augment_mix import blend, plan_mix
 from depthwise.data.cache import Dataset
 from depthwise.data.order import Ids, balanced_order, batch_sizes, deal, epoch_order
+from depthwise.data.progressive import epoch_size
 
 
 class Batch(NamedTuple):
@@ -78,6 +80,32 @@ def training_batches(
 
     places = [(number, part) for number in range(start, len(sizes)) for part in parts]
     return parallel(make, places, workers) if workers else map(make, places)
+
+
+def epoch_batches(
+    dataset: Dataset,
+    config: TrainConfig,
+    *,
+    epoch: int,
+    start: int = 0,
+    workers: int,
+    parts: range = range(1),
+    num_parts: int = 1,
+) -> Iterator[Batch]:
+    """Yield what the network is shown in an epoch (0 is the first) of a run, from batch number `start` on."""
+    return training_batches(
+        dataset,
+        seed=config.seed,
+        epoch=epoch,
+        start=start,
+        batch_size=config.batch_size,
+        how=resolve(config),
+        side=epoch_size(epoch, config.epochs, config.progressive, dataset.side),
+        workers=workers,
+        parts=parts,
+        num_parts=num_parts,
+        is_balanced=config.class_balance == "sampler",
+    )
 
 
 def ordered_batches(dataset: Dataset, batch_size: int) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # some of these import torch, which `split` does without
     from depthwise.models.costs import Cost
     from depthwise.models.summary import LayerRow
     from depthwise.workflows.exporting import ExportResult
+    from depthwise.workflows.reporting import RunSummary
     from depthwise.workflows.splitting import SplitResult
 
 
@@ -33,6 +34,18 @@ def split_table(result: SplitResult) -> str:
     ]
     sums = [str(sum(counts[s] for counts in result.counts.values())) for s in ("train", "valid", "test")]
     return table(("class", "train", "valid", "test"), [*rows, ("all", *sums)])
+
+
+def comparison_table(runs: Sequence[RunSummary]) -> str:
+    """Return a line per run: accuracy with its interval, and what it costs."""
+    rows = []
+    for run in runs:
+        interval = run.assessment.intervals["top1"]
+        assert interval is not None  # a share has one
+        params, macs = ("-" if number is None else f"{number:,}" for number in run.cost)
+        accuracy = f"{run.assessment.scores.top1:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+        rows.append((shown(run.name), run.card.model, accuracy, params, macs, f"{run.history.seconds:,.0f} s"))
+    return table(("run", "model", "accuracy", "parameters", "multiply-adds", "epochs took"), rows, left=2)
 
 
 def summary_table(rows: Sequence[LayerRow]) -> str:

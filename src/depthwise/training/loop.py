@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from depthwise.config import TrainConfig
-from depthwise.data.augment import resolve
 from depthwise.data.cache import Dataset
-from depthwise.data.loader import Batch, ordered_batches, training_batches
+from depthwise.data.loader import Batch, epoch_batches, ordered_batches
 from depthwise.data.order import batch_sizes, mix
-from depthwise.data.progressive import epoch_size
 from depthwise.errors import Diverged
 from depthwise.metrics import Logits, Scores, cross_entropy, score
 from depthwise.training import ema
@@ -118,15 +116,11 @@ class Loop:
 
     def batches(self) -> Iterator[Batch]:
         """Yield this process's parts of the batches that are still to come in the epoch under way."""
-        config, epoch = self.config, self.state.epoch
-        return training_batches(
+        return epoch_batches(
             self.train,
-            seed=config.seed,
-            epoch=epoch,
+            self.config,
+            epoch=self.state.epoch,
             start=self.state.batch,
-            batch_size=config.batch_size,
-            how=resolve(config),
-            side=epoch_size(epoch, config.epochs, config.progressive, self.train.side),
             workers=self.workers,
             parts=self.parts,
             num_parts=self.num_parts,

@@ -12,7 +12,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.order import batch_sizes
 from depthwise.data.store import open_store
-from depthwise.errors import UserError
+from depthwise.errors import UserError, require
 from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
 from depthwise.training.compute import Compute, Method, prepare
@@ -26,6 +26,7 @@ from depthwise.workflows.devices import choose_device
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.settling import settle
 from depthwise.workflows.teaching import read_teacher, teacher_hash
+from depthwise.workflows.tensorboard_events import Events
 from depthwise.workflows.training_data import TrainingPictures, load_pictures
 from depthwise.workflows.training_drive import drive
 from depthwise.workflows.training_start import (
@@ -67,6 +68,7 @@ def train(
     save_every: str = "300s",
     overwrite: bool = False,
     allow_changes: bool = False,
+    tensorboard: bool = False,
     device: str = "auto",
     threads: int | None = None,
     workers: int | None = None,
@@ -80,10 +82,10 @@ def train(
     `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
     is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
     so many steps ("200") or seconds ("300s"). `cache_size`: GiB of decoded pictures kept on disk for further runs
-    (`open_store`). Started by torchrun, all processes train one network together. `after` is the finished run of an
-    earlier stage on the same pictures, whose best model is kept until this run finds a better one; `within` the run
-    that this is an earlier stage of: replaced together with it. Raises UserError for what the user must settle, and
-    Interrupted (state saved) on Ctrl-C or SIGTERM.
+    (`open_store`). `tensorboard` also writes events to RUN/tensorboard. Started by torchrun, all processes train one
+    network together. `after` is the finished run of an earlier stage on the same pictures, whose best model is kept
+    until this run finds a better one; `within` the run that this is an earlier stage of: replaced together with it.
+    Raises UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
     every = SaveEvery.parse(save_every)
     config = settle(config or TrainConfig(), init)
@@ -96,6 +98,8 @@ def train(
         raise UserError(f"--cache-size {cache_size:g}: GiB, from 0 (nothing is kept) to {2**20:,}")
     if threads is not None and threads < 1:
         raise UserError(f"--threads {threads}: at least 1")
+    if tensorboard:
+        require("tensorboard", "tensorboard", "--tensorboard")
     request = Request(
         data=Path(data),
         folder=RunFolder(Path(out) if out else default_folder(data, config.model)),
@@ -107,6 +111,7 @@ def train(
         is_resumed=resume == "auto",
         overwrite=overwrite,
         allow_changes=allow_changes,
+        tensorboard=tensorboard,
         threads=threads,
         device=device,
         workers=default_workers() if workers is None else workers,
@@ -150,7 +155,7 @@ def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> 
         with torch.random.fork_rng():
             place = local_device(machine["device"])
             state = build_state(start, card, config, place, group, console)
-            group.first(lambda: open_run(request, card, pictures, is_new=not start.card))
+            group.first(lambda: open_run(request, start, card, pictures))
             console.say(_describe(card, config, pictures))
             _run(state, card, pictures, request, every, group, console, place, teacher)
     return _result(folder, state.position(), pictures.skipped, group)
@@ -192,7 +197,8 @@ def _run(
     teacher: Teacher | None,
 ) -> None:
     config = request.config
-    checkpoints = Checkpoints(request.folder, card, config, every, console)
+    events = Events(request.folder.tensorboard, state.history) if request.tensorboard and group.rank == 0 else None
+    checkpoints = Checkpoints(request.folder, card, config, every, console, events=events)
     checkpoints.start(state)
     if request.after and state.step == 0:
         checkpoints.begin_with(request.after.best, state)

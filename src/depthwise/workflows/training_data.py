@@ -110,7 +110,7 @@ def split_index(
         dealt = deal(index, split, workers=workers, console=console)
         for note in dealt.notes[len(index.notes) :]:
             console.warn(note)
-        return replace(index, records=dealt.records), list(dealt.skipped)
+        return replace(index, records=dealt.records, notes=dealt.notes), list(dealt.skipped)
     for note in index.notes:
         console.warn(note)
     if index.part("valid"):
@@ -121,7 +121,7 @@ def split_index(
     records, _, notes = place(looked, [], replace(split, test=0.0))
     for note in notes:
         console.warn(note)
-    return replace(index, records=(*records, *index.part("test"))), looked.skipped
+    return replace(index, records=(*records, *index.part("test")), notes=(*index.notes, *notes)), looked.skipped
 
 
 def choose_geometry(

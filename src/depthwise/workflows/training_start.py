@@ -20,6 +20,7 @@ from depthwise.models.summary import check_image_size
 from depthwise.training.stages import check_stages
 from depthwise.workflows.frozen import check_can_freeze
 from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.run_record import describe_start
 from depthwise.workflows.training_data import (
     TrainingPictures,
     choose_geometry,
@@ -57,6 +58,7 @@ class Request:
     is_resumed: bool
     overwrite: bool
     allow_changes: bool
+    tensorboard: bool
     threads: int | None
     device: str
     workers: int
@@ -164,20 +166,17 @@ def check_unchanged(card: Card, pictures: TrainingPictures, folder: RunFolder, *
         )
 
 
-def open_run(request: Request, card: Card, pictures: TrainingPictures, *, is_new: bool) -> None:
-    """Make the run folder ready; a new run's without the files of an earlier one."""
-    folder = request.folder
-    if is_new:
+def open_run(request: Request, start: Plan, card: Card, pictures: TrainingPictures) -> None:
+    """Make the run folder ready, a new run's without the files of an earlier one, and note what begins here."""
+    folder, machine = request.folder, card.training["machine"]
+    if not start.card:
         if request.within:
             request.within.open_new()
         folder.open_new()
         write_manifest(folder.splits, pictures.records)
-    training = {
-        "train": request.config.to_json(),
-        "machine": card.training["machine"],
-        "compute": card.training["compute"],
-    }
+    training = {"train": request.config.to_json(), "machine": machine, "compute": card.training["compute"]}
     folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
+    folder.add_start(describe_start(request, machine, pictures.skipped, start.index.notes))
 
 
 def new_card(request: Request, start: Plan, pictures: TrainingPictures) -> Card:
