@@ -124,7 +124,6 @@ class Loop:
             workers=self.workers,
             parts=self.parts,
             num_parts=self.num_parts,
-            is_balanced=self.config.class_balance == "sampler",
         )
 
     def step(self, mine: Sequence[Batch], size: int) -> float:

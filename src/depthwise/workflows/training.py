@@ -15,7 +15,7 @@ from depthwise.data.store import open_store
 from depthwise.errors import UserError, require
 from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
-from depthwise.training.compute import Compute, Method, prepare
+from depthwise.training.compute import Compute, Method
 from depthwise.training.distributed import Group, check_parts, join, local_device
 from depthwise.training.loop import Teacher, run
 from depthwise.training.schedule import check_warmup, is_finished

@@ -58,13 +58,13 @@ class Request:
     is_resumed: bool
     overwrite: bool
     allow_changes: bool
-    tensorboard: bool
     threads: int | None
     device: str
     workers: int
     teacher: str | None = None
     """Hash of the teacher's file."""
     cache_size: float | None = None
+    tensorboard: bool = False
     after: RunFolder | None = None
     """The finished run of an earlier stage, whose best model is to be beaten."""
     within: RunFolder | None = None
