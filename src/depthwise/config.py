@@ -90,6 +90,8 @@ class SaveEvery:
 class TrainConfig:
     """Everything that decides what a training run computes."""
 
+    recipe: str = "none"
+    """Recipe that these settings are from; none: the defaults below."""
     model: str = "mobilenet_v3_small"
     """Network; all names: depthwise models."""
     set: tuple[str, ...] = ()
@@ -118,12 +120,41 @@ class TrainConfig:
     """Compute each step in so many parts, one after the other: less memory; batch norm sees the parts."""
     recalibrate: bool = True
     """Measure batch norm's statistics anew before each validation, instead of keeping averages over training."""
-    augment: Literal["standard", "none"] = "standard"
-    """standard: shift and mirror training pictures at random; none: show them as they are."""
-    crop: float = 0.08
-    """Largest shift, as a share of the side."""
-    flip: bool = True
+    augment: Literal["none", "standard", "light", "strong"] = "standard"
+    """Random changes of training pictures. none: no change, whatever the flags below say; standard: shift and mirror;
+    light, strong: for photos (docs/input.md). Each flag below replaces the preset's value; 0 is off."""
+    crop: float | None = None
+    """Largest shift, as a share of the side; standard: 0.08."""
+    scale_min: float | None = None
+    """Cut out a random part, of so much of the area at least; for photos of things, 0.25 to 0.5."""
+    short_side: tuple[int, int] | None = None
+    """Cut out what the network's input shows of a short side of random length, px: VGG 256 512, AlexNet 256 256."""
+    flip: bool | None = None
     """Mirror left to right; switch it off for letters, digits, signs."""
+    vertical_flip: bool | None = None
+    """Mirror top to bottom; for pictures without an up, as of microscopes and from above."""
+    rotate: float | None = None
+    """Turn by up to so many degrees either way."""
+    jitter: float | None = None
+    """Change brightness, contrast and saturation by up to this share."""
+    hue: float | None = None
+    """Turn colours by up to this share of the colour circle."""
+    pca_noise: float | None = None
+    """Standard deviation of AlexNet's colour noise; 0.1 in the paper."""
+    policy: Literal["none", "randaugment", "trivial"] | None = None
+    """Draw from a table of changes: RandAugment, or TrivialAugment (wide)."""
+    policy_ops: int = 2
+    """RandAugment's N: changes per picture."""
+    policy_magnitude: float = 9.0
+    """RandAugment's M: their strength, 0 to 10."""
+    erase: float | None = None
+    """Probability of a rectangle of noise over the picture."""
+    mixup: float | None = None
+    """Blend pictures and labels in pairs; Beta's alpha, 0.2 to 1."""
+    cutmix: float | None = None
+    """Put a part of another picture in, and of its label; Beta's alpha, 1 in the paper."""
+    progressive: int = 0
+    """Side in px that training starts with, growing to the input's in four stages."""
     image_size: int | None = None
     """Side of the network's input in px; without it, chosen from the network and the pictures' sizes."""
     channels: Literal[1, 3] | None = None
@@ -132,6 +163,12 @@ class TrainConfig:
     """How a picture becomes square: squash it, add grey bars, or cut the longer side."""
     seed: int = 0
     """Decides weights, order and augmentation, and the split where there is none yet."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Training in float32 or bfloat16; auto: bfloat16 where the processor has it and it measures faster."""
+    kernels: Literal["auto", "torch", "fused"] = "auto"
+    """Training by PyTorch's kernels or the fused ones for CPUs; auto: for each layer what measures faster."""
+    compile: bool = False
+    """Translate the network by torch.compile: takes minutes at the start, may pay on a GPU."""
 
     # How weights are learnt.
     optimizer: Literal["sgd", "rmsprop", "adamw"] = "sgd"
@@ -187,6 +224,17 @@ class TrainConfig:
             "clip_grad": (1e-12, 1e12),
             "accumulate": (1, 65_536),
             "crop": (0, 0.5),
+            "scale_min": (0, 1),
+            "rotate": (0, 180),
+            "jitter": (0, 1),
+            "hue": (0, 0.5),
+            "pca_noise": (0, 1),
+            "policy_ops": (1, 14),
+            "policy_magnitude": (0, 10),
+            "erase": (0, 1),
+            "mixup": (0, 2),
+            "cutmix": (0, 2),
+            "progressive": (0, 4096),
             "image_size": (8, 4096),
             "seed": (0, MAX_SEED),
             "rms_decay": (0, 0.9999),
@@ -208,6 +256,14 @@ class TrainConfig:
         check_idle(values, {field.name: field.default for field in fields(self)})
         for check in (check_freeze, check_milestones, check_plateau, check_rivals):
             check(values)
+        if self.short_side and not (self.short_side == (0, 0) or 8 <= self.short_side[0] <= self.short_side[1] <= 4096):
+            low, high = self.short_side
+            raise UserError(f"--short-side {low} {high}: give the smallest and the largest length, from 8 to 4096 px")
+        crops = {"--crop": self.crop, "--scale-min": self.scale_min, "--short-side": any(self.short_side or ())}
+        if len(given := [flag for flag, value in crops.items() if value]) > 1:
+            raise UserError(f"{' and '.join(given)} are rules for where to cut: give one of them")
+        if self.compile and self.kernels == "fused":
+            raise UserError("--compile translates PyTorch's kernels: --kernels fused does not go with it")
 
     @property
     def peak_lr(self) -> float:

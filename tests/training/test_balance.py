@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from depthwise.data.augment import Augmentation
 from depthwise.data.cache import Dataset
 from depthwise.data.loader import training_batches
 from depthwise.data.order import balanced_order, mix
@@ -61,7 +62,8 @@ def test_batches_of_a_balanced_epoch_are_its_order_and_a_picture_s_turns_are_cro
     labels = np.repeat([0, 1], [15, 1])
     images = np.random.default_rng(0).integers(0, 256, (16, 12, 12, 1), np.uint8)
     dataset = Dataset(images, labels, mix(np.arange(16), 1), ())
-    settings = {"seed": 3, "epoch": 0, "start": 0, "batch_size": 5, "crop": 0.25, "flip": True, "workers": 0}
+    settings = {"seed": 3, "epoch": 0, "start": 0, "batch_size": 5, "side": 12, "workers": 0}
+    settings["how"] = Augmentation(crop=0.25, flip=True)
     batches = list(training_batches(dataset, **settings, is_balanced=True))
     positions, ids = balanced_order(labels, dataset.ids, 3, 0)
     assert np.concatenate([batch.labels for batch in batches]).tolist() == labels[positions].tolist()

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from depthwise import artifact
 from depthwise.artifact import Card
 from depthwise.config import TrainConfig
+from depthwise.data.augment import Augmentation
 from depthwise.data.cache import Dataset
 from depthwise.data.geometry import Geometry
+from depthwise.data.loader import training_batches
 from depthwise.data.order import mix
 from depthwise.errors import UserError
 from depthwise.models.create import create_model
@@ -247,6 +249,50 @@ def test_the_teacher_sees_the_batch_as_the_network_does():
     assert len(shown) == len(taught) == 8
     assert all(torch.equal(one, other) for one, other in zip(shown, taught, strict=True))
     assert model.weight.norm() < 0.9 * torch.eye(3).norm()  # a teacher that knows nothing teaches to answer evenly
+
+
+MIXED = replace(CONFIG, scale_min=0.5, mixup=0.4, cutmix=1.0, jitter=0.2, policy="trivial", erase=0.5, progressive=8)
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_a_run_with_everything_on_ends_as_one_that_was_not_stopped(stop: int):
+    whole, state = finished(MIXED), build(MIXED)
+    stopped = reports(state, MIXED, workers=2)
+    list(islice(stopped, stop))
+    stopped.close()
+    again = build(MIXED)
+    again.restore({name: t.clone() for name, t in state.tensors().items()}, state.position())
+    list(reports(again, MIXED))
+    assert_same(again, whole)
+
+
+def test_the_loss_of_mixed_pictures_is_that_of_both_labels_in_their_shares():
+    config = replace(CONFIG, augment="standard", crop=0.0, flip=False, mixup=1.0, batch_size=NUM_TRAIN)
+    state = TrainState(model := Mean(), torch.optim.SGD(model.parameters(), lr=0.0))
+    first = next(iter(reports(state, config)))
+    how = Augmentation(mixup=1.0)
+    arguments = {"seed": 7, "epoch": 0, "start": 0, "batch_size": NUM_TRAIN, "side": 16, "workers": 0}
+    (batch,) = training_batches(TRAIN, how=how, **arguments)
+    logits = NORMALISE(torch.from_numpy(batch.images)).mean((2, 3))
+    smooth = 0.9 * torch.eye(3) + 0.1 / 3
+    targets = sum(smooth[labels] * torch.as_tensor(shares)[:, None] for labels, shares in batch.targets)
+    expected = -(targets * logits.log_softmax(1)).sum(1).mean()
+    assert first.loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_small_pictures_come_first_where_they_grow():
+    sides = []
+
+    class Watch(Mean):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                sides.append(x.shape[2])
+            return super().forward(x)
+
+    config = replace(CONFIG, epochs=4, batch_size=NUM_TRAIN, progressive=8)
+    state = TrainState(model := Watch(), torch.optim.SGD(model.parameters(), lr=0.1))
+    list(reports(state, config))
+    assert sides == [8, 8, 16, 16]
 
 
 def test_dropout_is_drawn_anew_in_every_step():

@@ -55,10 +55,11 @@ def first_step(config: TrainConfig, count: int = 11) -> tuple[Linear, StepReport
     return model, report, change
 
 
+@pytest.mark.parametrize("mixup", [None, 0.4])
 @pytest.mark.parametrize("accumulate", [2, 3])
-def test_a_step_in_parts_is_the_step_in_one(accumulate: int):
+def test_a_step_in_parts_is_the_step_in_one(accumulate: int, mixup: float | None):
     """11 pictures are dealt into 6 + 5 or 4 + 4 + 3: a plain mean of the parts would be off."""
-    config = replace(CONFIG, batch_size=11)
+    config = replace(CONFIG, batch_size=11, mixup=mixup)
     _, whole, gradient = first_step(config)
     model, parts, sum_of_parts = first_step(replace(config, accumulate=accumulate))
     assert model.seen == ([6, 5] if accumulate == 2 else [4, 4, 3])

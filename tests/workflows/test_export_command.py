@@ -217,3 +217,15 @@ def test_every_network_exports_and_verifies(name, tmp_path):
 
 def test_tf_padding_survives_export(tmp_path):
     check_network("mobilenet_v2_x0_35", tmp_path, 46, padding="same_tf")
+
+
+def test_an_exported_file_has_a_page_without_maps(exported, trained, tmp_path, capsys, monkeypatch):
+    from depthwise.workflows.reporting import gather
+
+    monkeypatch.chdir(tmp_path)
+    assert run(["report", str(exported)]) == 2
+    assert "no splits.csv beside it" in capsys.readouterr().err
+    assert run(["report", str(exported), "--data", str(trained / "splits.csv")]) == 0
+    assert "of 6 validation photos are answered rightly" in (tmp_path / "model-report.html").read_text()
+    found = gather(exported, data=trained / "splits.csv")
+    assert "keeps no maps" in found.no_heat and found.cost.params is None

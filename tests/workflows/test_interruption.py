@@ -217,10 +217,10 @@ def test_a_worker_that_fails_ends_the_run_with_its_error(photos, tmp_path, monke
     def fail(*_, **__):
         raise MemoryError("no room for a batch")
 
-    monkeypatch.setattr(loader, "random_flip", fail)
+    monkeypatch.setattr(loader, "augment", fail)
     for workers in (0, 2):
         with pytest.raises(MemoryError, match="no room for a batch"):
-            dw.train(photos, tmp_path / "run", CONFIG, workers=workers)
+            dw.train(photos, tmp_path / f"run{workers}", CONFIG, workers=workers)
 
 
 def test_a_finished_run_takes_more_epochs(photos, unbroken, tmp_path):

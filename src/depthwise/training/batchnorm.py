@@ -43,7 +43,7 @@ def recalibrate(
     start = 0
     try:
         for size in batch_sizes(len(chosen), batch_size):
-            images = torch.from_numpy(train.images[chosen[start : start + size]]).to(device)
+            images = torch.from_numpy(train.shown(chosen[start : start + size])).to(device)
             model(normalise(images))
             start += size
             yield

@@ -14,12 +14,13 @@ from torch import nn
 
 from depthwise.config import TrainConfig
 from depthwise.data.cache import Dataset
-from depthwise.data.loader import Batch, ordered_batches, training_batches
+from depthwise.data.loader import Batch, epoch_batches, ordered_batches
 from depthwise.data.order import batch_sizes, mix
 from depthwise.errors import Diverged
 from depthwise.metrics import Logits, Scores, cross_entropy, score
 from depthwise.training import ema
 from depthwise.training.batchnorm import StepStatistics, recalibrate
+from depthwise.training.compute import Compute
 from depthwise.training.distributed import ALONE, Group
 from depthwise.training.loss import Loss, build_loss
 from depthwise.training.optim import set_learning_rate
@@ -46,14 +47,17 @@ def run(
     workers: int,
     group: Group = ALONE,
     teacher: Teacher | None = None,
+    compute: Compute | None = None,
 ) -> Iterator[Report]:
     """Train from the state's position to the end of the last epoch, yielding after every step and every epoch.
 
-    Raises Diverged when the loss is not finite. What comes out depends on data, configuration, state and the number of
-    processes only. All processes of `group` yield the same reports (but for `ids`) and end with the same state.
+    `compute` is made of the state's network; by default it computes in float32. Raises Diverged when the loss is not
+    finite. What comes out depends on data, configuration, state, `compute` and the number of processes only. All
+    processes of `group` yield the same reports (but for `ids`) and end with the same state.
     """
+    compute = compute or Compute(state.model)
     loss = build_loss(config, train.labels, device)
-    loop = Loop(state, train, valid, config, normalise, device, workers, group, loss, teacher)
+    loop = Loop(state, train, valid, config, normalise, device, workers, group, compute, loss, teacher)
     while not is_finished(state.epoch, state.best_epoch, config):
         started, seen_before = time.perf_counter(), state.num_seen
         yield from loop.steps()
@@ -76,8 +80,9 @@ class Loop:
     device: torch.device
     workers: int
     group: Group
+    compute: Compute
     loss: Loss
-    teacher: Teacher | None
+    teacher: Teacher | None = None
 
     @property
     def num_parts(self) -> int:
@@ -111,19 +116,14 @@ class Loop:
 
     def batches(self) -> Iterator[Batch]:
         """Yield this process's parts of the batches that are still to come in the epoch under way."""
-        is_augmented = self.config.augment == "standard"
-        return training_batches(
+        return epoch_batches(
             self.train,
-            seed=self.config.seed,
+            self.config,
             epoch=self.state.epoch,
             start=self.state.batch,
-            batch_size=self.config.batch_size,
-            crop=self.config.crop if is_augmented else 0.0,
-            flip=self.config.flip and is_augmented,
             workers=self.workers,
             parts=self.parts,
             num_parts=self.num_parts,
-            is_balanced=self.config.class_balance == "sampler",
         )
 
     def step(self, mine: Sequence[Batch], size: int) -> float:
@@ -156,12 +156,17 @@ class Loop:
 
     def backward(self, batch: Batch, weight: float) -> float:
         """Add the gradients of the part's mean loss, times its share of the batch; return that product."""
-        images, labels = (torch.from_numpy(array).to(self.device) for array in (batch.images, batch.labels))
-        logits = self.state.model(self.normalise(images))
-        taught = torch.from_numpy(self.teacher(batch.images)).to(self.device) if self.teacher else None
-        loss = weight * self.loss(logits, [(labels, 1.0)], taught)
+        images = torch.from_numpy(batch.images).to(self.device)
+        logits = self.compute.logits(self.normalise(images))
+        targets = [(self.tensor(labels), self.tensor(shares)) for labels, shares in batch.targets]
+        taught = self.tensor(self.teacher(batch.images)) if self.teacher else None
+        loss = weight * self.loss(logits, targets, taught)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
+
+    def tensor(self, values: Any) -> Any:
+        """Return an array on the device, and a number as it is."""
+        return torch.from_numpy(values).to(self.device) if isinstance(values, np.ndarray) else values
 
     def validate(self) -> Generator[ValidationReport, None, Logits]:
         """Return the logits of the validation pictures. Raises Diverged when their loss is not finite."""

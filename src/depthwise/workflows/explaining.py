@@ -53,9 +53,15 @@ def explain(
         raise UserError(f"{path}: an exported file keeps no maps; give the run or the model file that it was made from")
     engine = load(path, device, factory).engine
     assert isinstance(engine, EagerEngine)
+    if label is not None and label not in engine.card.classes:
+        known = list(engine.card.classes)
+        raise UserError(f"--class {label}: {path} does not know this class{suggest(label, known)}")
+    return explain_with(engine, photo, label)
+
+
+def explain_with(engine: EagerEngine, photo: Path, label: str | None = None) -> Explanation:
+    """Explain an answer of a model that is loaded, as `explain` does. Raises UserError."""
     card = engine.card
-    if label is not None and label not in card.classes:
-        raise UserError(f"--class {label}: {path} does not know this class{suggest(label, list(card.classes))}")
     pixels = read_picture(photo, card.geometry)
     if isinstance(pixels, Skipped):
         raise UserError(f"{photo} cannot be used: {pixels.detail}")

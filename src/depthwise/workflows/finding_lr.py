@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from depthwise.console import Quiet
 from depthwise.errors import UserError
 from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
+from depthwise.training.compute import Compute
 from depthwise.training.distributed import ALONE, check_parts, local_device
 from depthwise.training.loss import build_loss
 from depthwise.training.lr_finder import Point, Sweep, suggest
+from depthwise.workflows.computing import settle_method
 from depthwise.workflows.devices import choose_device, set_threads
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.settling import settle
@@ -122,12 +124,15 @@ def _sweep(
     skipped = list(start.skipped)
     with load_pictures(start.index, start.geometry, request.folder.path, skipped, request.workers, console) as pictures:
         check_parts(len(pictures.training), config.batch_size, 1, config.accumulate)
-        card = new_card(request, start, pictures, {})
+        card, num_images = new_card(request, start, pictures), len(pictures.training)
+        method = settle_method(request, start, card, place.type, num_images, console)
+        card = replace(card, training={**card.training, "compute": method.to_json()})
         state = build_state(start, card, config, place, ALONE, console)
         shown, config, normalise = what_learns(state, card, pictures, config, place, console)
         loss = build_loss(config, shown.training.labels, place)
         yield Sweep(
-            *(state, shown.training, shown.valid, config, normalise, place, request.workers, ALONE, loss, teacher),
+            *(state, shown.training, shown.valid, config, normalise, place, request.workers, ALONE),
+            *(Compute(state.model, method), loss, teacher),
             low=low,
             high=high,
             num_steps=num_steps,

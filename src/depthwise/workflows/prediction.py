@@ -104,6 +104,9 @@ def _csv_line(values: tuple[str, ...]) -> str:
 def _table_line(answer: Prediction) -> str:
     if answer.error:
         return f"{answer.path}\n    not usable: {answer.error}\n"
-    best, *others = answer.top
-    rest = ", ".join(f"{score.label} {score.probability:.1%}" for score in others if score.probability >= 0.001)
-    return f"{answer.path}\n    {best.probability:6.1%}  {best.label}{f'   ({rest})' if rest else ''}\n"
+    others = [score for score in answer.top if score.label != answer.label and score.probability >= 0.001]
+    rest = ", ".join(f"{score.label} {score.probability:.1%}" for score in others)
+    line = f"{answer.path}\n    {answer.probability:6.1%}  {answer.label}{f'   ({rest})' if rest else ''}\n"
+    if answer.single_view:
+        line += f"    one view: {answer.single_view.label} {answer.single_view.probability:.1%}\n"
+    return line + (f"    rejected: {answer.reason}\n" if answer.rejected else "")

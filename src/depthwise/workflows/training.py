@@ -11,24 +11,27 @@ from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_worker
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.order import batch_sizes
-from depthwise.errors import UserError
+from depthwise.data.store import open_store
+from depthwise.errors import UserError, require
 from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
+from depthwise.training.compute import Compute, Method
 from depthwise.training.distributed import Group, check_parts, join, local_device
 from depthwise.training.loop import Teacher, run
 from depthwise.training.schedule import check_warmup, is_finished
 from depthwise.training.state import TrainState
 from depthwise.workflows.checkpoints import Checkpoints
-from depthwise.workflows.devices import choose_device, set_threads
+from depthwise.workflows.computing import settle_machine, settle_method
+from depthwise.workflows.devices import choose_device
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.settling import settle
 from depthwise.workflows.teaching import read_teacher, teacher_hash
+from depthwise.workflows.tensorboard_events import Events
 from depthwise.workflows.training_data import TrainingPictures, load_pictures
 from depthwise.workflows.training_drive import drive
 from depthwise.workflows.training_start import (
     Plan,
     Request,
-    check_same_machine,
     check_unchanged,
     new_card,
     open_run,
@@ -65,17 +68,24 @@ def train(
     save_every: str = "300s",
     overwrite: bool = False,
     allow_changes: bool = False,
+    tensorboard: bool = False,
     device: str = "auto",
     threads: int | None = None,
     workers: int | None = None,
+    cache_size: float | None = None,
+    after: RunFolder | None = None,
+    within: RunFolder | None = None,
     console: Quiet | None = None,
 ) -> TrainResult:
     """Train on `data` (splits.csv, a folder with splits, or class folders) and keep everything in the folder `out`.
 
     `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
     is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
-    so many steps ("200") or seconds ("300s"). Started by torchrun, all processes train one network together. Raises
-    UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
+    so many steps ("200") or seconds ("300s"). `cache_size`: GiB of decoded pictures kept on disk for further runs
+    (`open_store`). `tensorboard` also writes events to RUN/tensorboard. Started by torchrun, all processes train one
+    network together. `after` is the finished run of an earlier stage on the same pictures, whose best model is kept
+    until this run finds a better one; `within` the run that this is an earlier stage of: replaced together with it.
+    Raises UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
     every = SaveEvery.parse(save_every)
     config = settle(config or TrainConfig(), init)
@@ -84,11 +94,15 @@ def train(
     spec = model_info(config.model)
     if resume == "auto" and overwrite:
         raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if cache_size is not None and not 0 <= cache_size <= 2**20:
+        raise UserError(f"--cache-size {cache_size:g}: GiB, from 0 (nothing is kept) to {2**20:,}")
     if threads is not None and threads < 1:
         raise UserError(f"--threads {threads}: at least 1")
+    if tensorboard:
+        require("tensorboard", "tensorboard", "--tensorboard")
     request = Request(
         data=Path(data),
-        folder=RunFolder(Path(out) if out else Path("runs") / f"{Path(data).resolve().stem}-{config.model}"),
+        folder=RunFolder(Path(out) if out else default_folder(data, config.model)),
         config=config,
         split=split,
         spec=spec,
@@ -97,34 +111,52 @@ def train(
         is_resumed=resume == "auto",
         overwrite=overwrite,
         allow_changes=allow_changes,
+        tensorboard=tensorboard,
         threads=threads,
         device=device,
         workers=default_workers() if workers is None else workers,
         teacher=teacher_hash(config),
+        cache_size=cache_size,
+        after=after,
+        within=within,
     )
     with join(choose_device(device)) as group:
         console = console if console and group.rank == 0 else Quiet()
         return _train(request, every, group, console)
 
 
+def default_folder(data: str | Path, model: str) -> Path:
+    """Return where a run is kept when nobody says."""
+    return Path("runs") / f"{Path(data).resolve().stem}-{model}"
+
+
 def _train(request: Request, every: SaveEvery, group: Group, console: Quiet) -> TrainResult:
     start = group.first(lambda: plan(request, console))
-    machine = _settle_machine(request, start, group)
+    machine = settle_machine(request, start, group)
     folder, config = request.folder, request.config
     if start.card and is_finished(start.position["epoch"], start.position["best_epoch"], config):
         console.say(f"{folder.path} {_why_finished(start.position, config)} already; nothing to do.")
         return _result(folder, start.position, (), group)
     teacher = read_teacher(config, start.index.classes, torch.device(machine["device"]))
-    skipped = list(start.skipped)
-    with load_pictures(start.index, start.geometry, folder.path, skipped, request.workers, console) as pictures:
+    loading = load_pictures(
+        start.index,
+        start.geometry,
+        folder.path,
+        list(start.skipped),
+        request.workers,
+        console,
+        store=open_store(request.cache_size),
+        stored_size=start.stored_size,
+    )
+    with loading as pictures:
         _check_same_pictures(pictures, group)
         group.first(lambda: _check(request, start, pictures, group))
-        card = _card(request, start, pictures, machine)
+        card = _card(request, start, pictures, machine, group, console)
         with torch.random.fork_rng():
             place = local_device(machine["device"])
             state = build_state(start, card, config, place, group, console)
-            group.first(lambda: open_run(folder, card, pictures, config, is_new=not start.card))
-            console.say(_describe(card, config, pictures, machine))
+            group.first(lambda: open_run(request, start, card, pictures))
+            console.say(_describe(card, config, pictures))
             _run(state, card, pictures, request, every, group, console, place, teacher)
     return _result(folder, state.position(), pictures.skipped, group)
 
@@ -137,25 +169,12 @@ def _check(request: Request, start: Plan, pictures: TrainingPictures, group: Gro
         check_unchanged(start.card, pictures, request.folder, allow_changes=request.allow_changes)
 
 
-def _card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
-    if start.card:
-        return replace(start.card, training={**start.card.training, "machine": machine})
-    return new_card(request, start, pictures, machine)
-
-
-def _settle_machine(request: Request, start: Plan, group: Group) -> dict[str, Any]:
-    """Return device, threads and processes: as asked for, else as the run has them, else what there is.
-
-    They decide in which order sums are made, hence the last bits.
-    """
-    old = start.card.training["machine"] if start.card else {}
-    if request.threads is not None or "threads" in old:
-        set_threads(request.threads if request.threads is not None else old["threads"])
-    device = choose_device(old.get("device", "auto") if request.device == "auto" else request.device)
-    machine = {"device": device, "threads": torch.get_num_threads(), "processes": group.size}
-    if old:
-        group.first(lambda: check_same_machine(old, machine, request.folder, allow_changes=request.allow_changes))
-    return machine
+def _card(
+    request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any], group: Group, console: Quiet
+) -> Card:
+    card, num_images = start.card or new_card(request, start, pictures), len(pictures.training)
+    method = group.first(lambda: settle_method(request, start, card, machine["device"], num_images, console))
+    return replace(card, training={**card.training, "machine": machine, "compute": method.to_json()})
 
 
 def _check_same_pictures(pictures: TrainingPictures, group: Group) -> None:
@@ -178,8 +197,11 @@ def _run(
     teacher: Teacher | None,
 ) -> None:
     config = request.config
-    checkpoints = Checkpoints(request.folder, card, config, every, console)
+    events = Events(request.folder.tensorboard, state.history) if request.tensorboard and group.rank == 0 else None
+    checkpoints = Checkpoints(request.folder, card, config, every, console, events=events)
     checkpoints.start(state)
+    if request.after and state.step == 0:
+        checkpoints.begin_with(request.after.best, state)
     shown, config, normalise = what_learns(state, card, pictures, config, place, console)
     reports = run(
         state,
@@ -190,6 +212,7 @@ def _run(
         device=place,
         workers=request.workers,
         group=group,
+        compute=Compute(state.model, Method.from_json(card.training["compute"])),
         teacher=teacher,
     )
     num_steps = len(batch_sizes(len(pictures.training), config.batch_size))
@@ -197,12 +220,14 @@ def _run(
     drive(reports, state, checkpoints, config, console, group, num_reports=num_reports)
 
 
-def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures, machine: dict[str, Any]) -> str:
+def _describe(card: Card, config: TrainConfig, pictures: TrainingPictures) -> str:
+    machine, method = card.training["machine"], Method.from_json(card.training["compute"])
     small = ", strides for small pictures" if card.small_input else ""
     processes = f" in {machine['processes']} processes" if machine["processes"] > 1 else ""
     return (
         f"{card.model}{small}: {len(card.classes)} classes, {len(pictures.training):,} training and "
-        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {machine['device']}{processes}."
+        f"{len(pictures.valid):,} validation pictures, {config.epochs} epochs on {machine['device']}{processes}, "
+        f"{method.describe()}."
     )
 
 

@@ -11,6 +11,7 @@ from depthwise.config import TrainConfig
 from depthwise.console import Quiet
 from depthwise.models.create import create_model
 from depthwise.models.normalise import Normalise
+from depthwise.training.compute import Method, prepare
 from depthwise.training.distributed import Group
 from depthwise.training.optim import build_optimizer
 from depthwise.training.stages import describe_frozen
@@ -36,7 +37,7 @@ def build_state(
         console.say(describe_frozen(model, config))
     if place.type == "cuda" and group.size > 1 and config.batch_size < SMALL_PART * group.size * config.accumulate:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model, group.steps)  # type: ignore[no-untyped-call]
-    model = model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = prepare(model, Method.from_json(card.training["compute"]), place)
     average = deepcopy(model) if config.ema else None
     state = TrainState(model, build_optimizer(model, config), average)
     if start.tensors is not None:
@@ -61,5 +62,5 @@ def what_learns(
     )
     for network in state.networks.values():
         freeze(network)
-    config = replace(config, augment="none", recalibrate=False)
+    config = replace(config, augment="none", progressive=0, recalibrate=False)
     return replace(pictures, training=training, valid=valid), config, nn.Identity()
