@@ -20,7 +20,7 @@ from depthwise.data.sources import sample_photos
 from depthwise.deploy.predict import Classifier, Outputs
 from depthwise.deploy.unknown import ScoreKind, fit_reference, known_score
 from depthwise.metrics import auroc, proportion_interval
-from depthwise.workflows.evaluation import compute
+from depthwise.workflows.answered import compute
 
 CLASSES = ("ankle_boot", "shirt", "bag")
 MODEL, EPOCHS, BATCH_SIZE, RATE = "mobilenet_v1_x0_25", 30, 32, 0.02

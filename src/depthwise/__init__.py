@@ -13,7 +13,7 @@ _PUBLIC = {
     "summary": "depthwise.models.summary",
     "audit": "depthwise.workflows.auditing",
     "split": "depthwise.workflows.splitting",
-    "train": "depthwise.workflows.training",
+    "train": "depthwise.workflows.staged_training",
     "evaluate": "depthwise.workflows.evaluation",
     "write_report": "depthwise.report.run_page",
     "export": "depthwise.workflows.exporting",

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from PIL import Image
 
 import depthwise as dw
@@ -16,6 +17,7 @@ from depthwise.data.decode import decode
 from depthwise.deploy import eager
 from depthwise.models.create import create_model
 from depthwise.workflows import exporting
+from depthwise.workflows.teaching import read_teacher
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,17 @@ def test_the_file_answers_as_the_run_does(exported, trained, photos):
         first, second = before.predict(photo), after.predict(photo)
         assert first.label == second.label
         assert first.probability == pytest.approx(second.probability, abs=1e-5)
+
+
+def test_the_file_teaches_as_the_run_does(exported, trained):
+    classes = tuple(reversed(dw.load(trained).classes))
+    images = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), np.uint8)  # the teacher's own size is 32
+    answers = []
+    for teacher in (trained, exported):
+        config = dw.TrainConfig(model="lenet5", teacher=str(teacher))
+        answers.append(read_teacher(config, classes, torch.device("cpu"))(images))
+    assert answers[0].shape == (4, 3)
+    assert answers[1] == pytest.approx(answers[0], abs=1e-4)
 
 
 def test_the_evidence_lies_beside_it_and_in_it(exported):

@@ -15,6 +15,7 @@ from depthwise.cli.app import (
     Factory,
     ImageSize,
     Overwrite,
+    Threads,
     Views,
     Workers,
     app,
@@ -221,4 +222,48 @@ def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, jso
     named = shlex.quote(str(model))
     step = f"predict {named} PHOTO..." if model.suffix == ".onnx" else f"export {named} --out model.onnx"
     print(f"{bench_text(found)}\n\nNext: depthwise {step}")
+    return 0
+
+
+@bench_app.command(name="kernels")
+def bench_kernels(
+    *,
+    model: str = "mobilenet_v2",
+    image_size: int | None = None,
+    batch_size: int = 32,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    threads: Threads = None,
+    json_: AsJson = False,
+) -> int:
+    """Measure where in a network's training the fused kernels beat PyTorch's on this machine, and what is used.
+
+    Example: depthwise bench kernels --model mobilenet_v2
+
+    Parameters
+    ----------
+    model
+        Network; all names: depthwise models.
+    image_size
+        Side of its input in px; by default the paper's.
+    batch_size
+        Pictures in a step; no more than 16 of them are measured.
+    precision
+        auto: bfloat16 where the processor has it.
+    """
+    require("torch", "train", "measuring kernels")
+    from depthwise.report.measured import kernels_text
+    from depthwise.workflows.bench_kernels import bench_kernels as run_bench
+
+    found = run_bench(
+        model,
+        image_size=image_size,
+        batch_size=batch_size,
+        precision=precision,
+        threads=threads,
+        console=terminal_of(is_say_result=False),
+    )
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return 0
+    print(f"{kernels_text(found)}\n\nNext: depthwise train PHOTOS --model {model}   (--kernels auto, torch or fused)")
     return 0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from depthwise import __version__
 
@@ -11,8 +11,18 @@ if TYPE_CHECKING:
     from depthwise.data.audit import Skipped
     from depthwise.report.terminal import Terminal
 
+
+def note_given(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Let a command with a parameter `given` know which flags were typed: a recipe settles only the others."""
+    given = [argument for argument in arguments if argument.name == "--given"]
+    names = [argument.field_info.name for argument in arguments if argument.tokens]
+    for argument in given:
+        argument.tokens = [Token(keyword="--given", value=name) for name in names]
+
+
 app = App(
     name="depthwise",
+    config=note_given,
     version=__version__,
     help="From a folder of labelled photos to a small, fast, honest image classifier. First look: depthwise demo",
     default_parameter=Parameter(negative_iterable=()),
@@ -43,6 +53,7 @@ Views = Annotated[
 ]
 ImageSize = Annotated[int | None, Parameter(help="Side of the network's input, px, in place of the one it has.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
+Given = Annotated[tuple[str, ...], Parameter(show=False)]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
 
 

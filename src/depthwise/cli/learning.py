@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from depthwise.cli.app import (
     AsJson,
     Device,
     Factory,
+    Given,
     ImageSize,
     Overwrite,
     Threads,
@@ -25,6 +27,14 @@ from depthwise.errors import UserError, require
 
 if TYPE_CHECKING:
     from depthwise.report.terminal import Terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags(TrainConfig):
+    """The flags of `depthwise train`."""
+
+    recipe: str = "auto"
+    """Settings for all flags not given: auto (by the pictures), none (the defaults below), a name, or a .toml file."""
 
 
 @app.command(sort_key=1)
@@ -62,7 +72,7 @@ def train(
     /,
     *,
     out: Path | None = None,
-    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    config: Annotated[TrainFlags | None, Parameter(name="*")] = None,
     valid: float | None = None,
     test: float | None = None,
     init: Path | None = None,
@@ -77,10 +87,12 @@ def train(
     device: Device = "auto",
     threads: Threads = None,
     workers: Workers = None,
+    cache_size: float | None = None,
+    given: Given = (),
 ) -> int:
-    """Train a network and keep everything in the folder RUN.
+    """Train a network and keep everything in the folder RUN. Without flags, a recipe is chosen by the pictures.
 
-    Example: depthwise train photos --model mobilenet_v3_small --epochs 30 --out runs/first
+    Example: depthwise train photos --out runs/first
 
     Parameters
     ----------
@@ -104,22 +116,25 @@ def train(
         Save the state after so many steps (200) or seconds (300s), and at the end of each epoch.
     allow_changes
         With --resume: go on although the settings differ.
+    cache_size
+        GiB of decoded pictures kept on disk for further runs (20, at most a tenth of the free disk); 0: none.
     tensorboard
         Also write events for TensorBoard to RUN/tensorboard.
     report
         At the end, write the page RUN/report.html.
     """
     require("torch", "train", "training")
-    from depthwise.workflows.training import train as run_train
+    from depthwise.workflows.staged_training import train as run_train
 
-    config, terminal = config or TrainConfig(), terminal_of()
-    wishes = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine}
-    shares: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
+    terminal = terminal_of()
+    wishes = {name: getattr(config, name) for name in given if hasattr(config, name)}
+    asked = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine, "seed": wishes.get("seed")}
+    shares: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     result = run_train(
         data,
         out,
-        config,
-        SplitConfig(seed=config.seed, **shares),
+        wishes,
+        split=SplitConfig(**shares),
         init=init,
         resume=resume,
         save_every=save_every,
@@ -129,15 +144,17 @@ def train(
         device=device,
         threads=threads,
         workers=workers,
+        cache_size=cache_size,
         console=terminal,
     )
     if result.rank:
         return 0
     name_skipped(result.skipped, terminal)
     folder = shlex.quote(str(result.folder))
-    print(f"Best: epoch {result.best_epoch} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
+    which = f"epoch {result.best_epoch}" if result.best_epoch else "the last layer alone"
+    print(f"Best: {which} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
     if report:
-        _report(result.folder, config, device, workers, terminal)
+        _report(result.folder, config or TrainFlags(), device, workers, terminal)
     print(f"Next: depthwise evaluate {folder} --split test")
     return 1 if result.skipped else 0
 
@@ -213,3 +230,77 @@ def evaluate(
     if not json_:
         print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
     return 1 if result.skipped else 0
+
+
+@app.command(sort_key=4)
+def find_lr(
+    data: Path,
+    /,
+    *,
+    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    init: Path | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    steps: int = 200,
+    svg: Path | None = None,
+    overwrite: Overwrite = False,
+    json_: AsJson = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Workers = None,
+) -> int:
+    """Find a learning rate: let it rise in a short trial run, and see where the loss falls and where it breaks.
+
+    Takes all settings of depthwise train; keeps nothing of what it trains.
+
+    Example: depthwise find-lr photos --model mobilenet_v3_small --svg lr.svg
+
+    Parameters
+    ----------
+    data
+        A splits.csv, a folder with train/ and valid/ or test/, or a folder of class folders.
+    init
+        Model file or run folder to start from.
+    low
+        Learning rate of the first step; by default a thousandth of what train would use.
+    high
+        Learning rate of the last step; by default a hundred times what train would use.
+    steps
+        Steps of the trial.
+    svg
+        File to draw the loss over the learning rate into.
+    """
+    require("torch", "train", "training")
+    from depthwise import files
+    from depthwise.report.lr_picture import draw_lr
+    from depthwise.report.lr_text import lr_text
+    from depthwise.report.target import check_target
+    from depthwise.workflows.finding_lr import find_lr as run_find
+
+    if svg:
+        check_target(svg, "--svg", ".svg", overwrite=overwrite)
+    config = config or TrainConfig()
+    found = run_find(
+        data,
+        config,
+        SplitConfig(seed=config.seed),
+        init=init,
+        low=low,
+        high=high,
+        num_steps=steps,
+        device=device,
+        threads=threads,
+        workers=workers,
+        console=terminal_of(is_say_result=not json_),
+    )
+    if svg and found.points:
+        files.write_whole(svg, draw_lr(found).encode())
+    if json_:
+        print(json.dumps(found.to_json()))
+        return 0
+    print(lr_text(found))
+    if svg and found.points:
+        print(f"\nWritten: {svg}")
+    if found.suggestion:
+        print(f"\nNext: depthwise train {shlex.quote(str(data))} --model {found.model} --lr {found.suggestion:.2g}")
+    return 0

@@ -18,8 +18,8 @@ from depthwise.deploy.thresholds import set_miss_rule, set_precision_rule
 from depthwise.deploy.unknown import Unknown
 from depthwise.deploy.unknown_choice import GOOD, Part, choose_unknown
 from depthwise.errors import UserError
+from depthwise.workflows.answered import Measured, compute, measure
 from depthwise.workflows.chosen_photos import choose_photos
-from depthwise.workflows.evaluation import Measured, compute, measure
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import find_model
 

@@ -10,7 +10,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.errors import UserError
 from depthwise.metrics import Paired, compare_pairs
-from depthwise.workflows.evaluation import Measured, measure
+from depthwise.workflows.answered import Measured, measure
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import find_model
 from depthwise.workflows.test_reads import record_read

@@ -12,9 +12,10 @@ from depthwise.config import TrainConfig
 from depthwise.console import Quiet
 from depthwise.data.cache import load as load_pictures
 from depthwise.data.index import Record
+from depthwise.data.loader import epoch_batches
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
-from depthwise.workflows.evaluation import Measured
+from depthwise.workflows.answered import Measured
 from depthwise.workflows.explaining import Explanation, explain_with
 
 MOST = 12
@@ -84,8 +85,6 @@ def add_heat(engine: Engine, examples: Sequence[Example]) -> tuple[list[Example]
 
 def augmented(records: Sequence[Record], engine: Engine, config: TrainConfig, folder: Path) -> list[Augmented]:
     """Return some of the training records as the network was shown them; those that cannot be read are left out."""
-    from depthwise.training.loop import epoch_batches  # it brings torch
-
     card = engine.card
     chosen = [records[number * len(records) // NUM_AUGMENTED] for number in range(min(NUM_AUGMENTED, len(records)))]
     with load_pictures(chosen, card.classes, card.geometry, folder=folder, workers=1, console=Quiet()) as (few, _):

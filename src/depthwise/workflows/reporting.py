@@ -14,7 +14,7 @@ from depthwise.data.split import SPLITS
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
 from depthwise.metrics import Assessment
-from depthwise.workflows.evaluation import Measured, measure
+from depthwise.workflows.answered import Measured, measure
 from depthwise.workflows.examples import Augmented, Example, add_heat, augmented, least_certain, surest_mistakes
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import RunFolder, find_model

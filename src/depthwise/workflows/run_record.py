@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthwise.config import SplitConfig, TrainConfig
 from depthwise.data.audit import Skipped
-from depthwise.workflows.machine import num_processors, processor
+from depthwise.machine import num_processors, processor
 
 if TYPE_CHECKING:
     from depthwise.workflows.training_start import Request
