@@ -91,7 +91,9 @@ def test_places_left_to_pytorch_are_computed_by_it():
     assert all(isinstance(key, str) for key in keys)
     seen = []
     for module in model.modules():
-        module.register_forward_pre_hook(lambda m, args: seen.append(m.place(args[0])) if isinstance(m, Fused) else None)
+        module.register_forward_pre_hook(
+            lambda m, args: seen.append(m.place(args[0])) if isinstance(m, Fused) else None
+        )
     while True:
         before = len(set(seen))
         model(x)

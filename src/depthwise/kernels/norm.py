@@ -83,7 +83,8 @@ def _add_moments(x: Any, first: Any, end: Any, table: Any, partial: Any) -> None
 
 
 @inline
-def _into_float64(partial: Any, n: Any, sums: Any, t: Any) -> None:
+def into_float64(partial: Any, n: Any, sums: Any, t: Any) -> None:
+    """Add both rows of float32 sums to part t's, and clear them."""
     for j in range(n):
         sums[t, 0, j] += partial[j]
         sums[t, 1, j] += partial[LANES + j]
@@ -93,7 +94,10 @@ def _into_float64(partial: Any, n: Any, sums: Any, t: Any) -> None:
 
 @kernel
 def moments(x: Any, table: Any, num_parts: int) -> Any:
-    """Return (parts, 2, LANES): sums of d and of d * d, d = x - table: channel values near the mean, so nothing cancels."""
+    """Return (parts, 2, LANES): sums of d and of d * d, d = x - table.
+
+    The table holds channel values near the mean, so that nothing cancels.
+    """
     sums = np.zeros((num_parts, 2, LANES), np.float64)
     m, n = x.shape
     for t in prange(num_parts):
@@ -101,12 +105,14 @@ def moments(x: Any, table: Any, num_parts: int) -> Any:
         end = m * (t + 1) // num_parts
         for first in range(m * t // num_parts, end, BLOCK):
             _add_moments(x, first, min(first + BLOCK, end), table, partial)
-            _into_float64(partial, n, sums, t)
+            into_float64(partial, n, sums, t)
     return sums
 
 
 @inline
-def _apply(kind: Any, low: Any, high: Any, x: Any, residual: Any, has_residual: Any, i: Any, table: Any, y: Any) -> None:
+def _apply(
+    kind: Any, low: Any, high: Any, x: Any, residual: Any, has_residual: Any, i: Any, table: Any, y: Any
+) -> None:
     n = x.shape[1]
     if has_residual:
         for j in range(n):
@@ -143,7 +149,9 @@ def normalise(
 
 
 @inline
-def _add_slopes(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first: Any, end: Any, table: Any, partial: Any) -> None:
+def _add_slopes(
+    kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first: Any, end: Any, table: Any, partial: Any
+) -> None:
     """Per channel: sums of g' and of g' (x - mean), g' the gradient before the activation."""
     n = x.shape[1]
     pairs = (end - first) // 2 * 2 + first
@@ -151,7 +159,9 @@ def _add_slopes(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first
         for j in range(n):
             a, b = widen(x[i, j]), widen(x[i + 1, j])
             u = widen(g[i, j]) * slope(kind, low, high, widen(seen[i, j]) * table[LANES + j] + table[2 * LANES + j])
-            v = widen(g[i + 1, j]) * slope(kind, low, high, widen(seen[i + 1, j]) * table[LANES + j] + table[2 * LANES + j])
+            v = widen(g[i + 1, j]) * slope(
+                kind, low, high, widen(seen[i + 1, j]) * table[LANES + j] + table[2 * LANES + j]
+            )
             partial[j] += u + v
             partial[LANES + j] += u * (a - table[j]) + v * (b - table[j])
     for i in range(pairs, end):
@@ -162,7 +172,9 @@ def _add_slopes(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first
 
 
 @inline
-def _add_slopes_kind(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first: Any, end: Any, table: Any, partial: Any) -> None:
+def _add_slopes_kind(
+    kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, first: Any, end: Any, table: Any, partial: Any
+) -> None:
     if kind == 0:
         _add_slopes(0, low, high, g, x, seen, first, end, table, partial)
     elif kind == 1:
@@ -172,9 +184,7 @@ def _add_slopes_kind(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, 
 
 
 @kernel
-def slopes(
-    g: Any, x: Any, seen: Any, table: Any, kind: int, low: Any, high: Any, num_parts: int
-) -> Any:
+def slopes(g: Any, x: Any, seen: Any, table: Any, kind: int, low: Any, high: Any, num_parts: int) -> Any:
     """Return (parts, 2, LANES): sums of g' and of g' (x - table[0]), g' the gradient g before the activation.
 
     The activation's argument is seen * table[1] + table[2].
@@ -186,26 +196,36 @@ def slopes(
         end = m * (t + 1) // num_parts
         for first in range(m * t // num_parts, end, BLOCK):
             _add_slopes_kind(kind, low, high, g, x, seen, first, min(first + BLOCK, end), table, partial)
-            _into_float64(partial, n, sums, t)
+            into_float64(partial, n, sums, t)
     return sums
 
 
 @inline
-def _undo(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any, table: Any, dx: Any, dr: Any, has_dr: Any) -> None:
+def _undo(
+    kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any, table: Any, dx: Any, dr: Any, has_dr: Any
+) -> None:
     n = x.shape[1]
     if has_dr:
         for j in range(n):
             u = widen(g[i, j]) * slope(kind, low, high, widen(seen[i, j]) * table[LANES + j] + table[2 * LANES + j])
             dr[i, j] = narrow(u, dr.dtype)
-            dx[i, j] = narrow(u * table[3 * LANES + j] + ((widen(x[i, j]) - table[j]) * table[4 * LANES + j] + table[5 * LANES + j]), dx.dtype)
+            dx[i, j] = narrow(
+                u * table[3 * LANES + j] + ((widen(x[i, j]) - table[j]) * table[4 * LANES + j] + table[5 * LANES + j]),
+                dx.dtype,
+            )
     else:
         for j in range(n):
             u = widen(g[i, j]) * slope(kind, low, high, widen(seen[i, j]) * table[LANES + j] + table[2 * LANES + j])
-            dx[i, j] = narrow(u * table[3 * LANES + j] + ((widen(x[i, j]) - table[j]) * table[4 * LANES + j] + table[5 * LANES + j]), dx.dtype)
+            dx[i, j] = narrow(
+                u * table[3 * LANES + j] + ((widen(x[i, j]) - table[j]) * table[4 * LANES + j] + table[5 * LANES + j]),
+                dx.dtype,
+            )
 
 
 @inline
-def _undo_kind(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any, table: Any, dx: Any, dr: Any, has_dr: Any) -> None:
+def _undo_kind(
+    kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any, table: Any, dx: Any, dr: Any, has_dr: Any
+) -> None:
     if kind == 0:
         _undo(0, low, high, g, x, seen, i, table, dx, dr, has_dr)
     elif kind == 1:
@@ -216,9 +236,22 @@ def _undo_kind(kind: Any, low: Any, high: Any, g: Any, x: Any, seen: Any, i: Any
 
 @kernel
 def undo(
-    g: Any, x: Any, seen: Any, table: Any, kind: int, low: Any, high: Any, dx: Any, dr: Any, has_dr: bool, num_parts: int,
-) -> None:  # fmt: skip
-    """Set dx to g' table[3] + (x - table[0]) table[4] + table[5], and dr, the residual's gradient, to g'; see `slopes`."""
+    g: Any,
+    x: Any,
+    seen: Any,
+    table: Any,
+    kind: int,
+    low: Any,
+    high: Any,
+    dx: Any,
+    dr: Any,
+    has_dr: bool,
+    num_parts: int,
+) -> None:
+    """Set dx to g' table[3] + (x - table[0]) table[4] + table[5]; see `slopes`.
+
+    And dr, the residual's gradient, to g'.
+    """
     m = len(x)
     for t in prange(num_parts):
         for i in range(m * t // num_parts, m * (t + 1) // num_parts):

@@ -12,7 +12,16 @@ from torch.nn import functional
 from depthwise.kernels import depthwise as kernels
 from depthwise.kernels.lanes import WIDTH
 from depthwise.kernels.norm import tables
-from depthwise.kernels.norm_act import Affine, Moments, apply_affine, channels_last, positions, slope_sums, track, undo_affine
+from depthwise.kernels.norm_act import (
+    Affine,
+    Moments,
+    apply_affine,
+    channels_last,
+    positions,
+    slope_sums,
+    track,
+    undo_affine,
+)
 from depthwise.kernels.numbers import ACTIVATIONS
 from depthwise.kernels.threads import launch
 from depthwise.models.blocks import SameConv2d
@@ -57,7 +66,10 @@ def mirrored(weight: Tensor) -> Array:
 def convolve(x: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Return the depthwise convolution of x, by oneDNN."""
     size, stride, top, left, out_height, out_width = window
-    bottom, right = ((out_height - 1) * stride + size - x.shape[2] - top, (out_width - 1) * stride + size - x.shape[3] - left)
+    bottom, right = (
+        (out_height - 1) * stride + size - x.shape[2] - top,
+        (out_width - 1) * stride + size - x.shape[3] - left,
+    )
     padding: tuple[int, int] = (top, left)
     if bottom > top or right > left:
         x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
@@ -82,7 +94,7 @@ class _Sandwich(torch.autograd.Function):
         return apply_affine(z, after, after_act)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, z, weight = ctx.saved_tensors
         before, after = ctx.before, ctx.after
