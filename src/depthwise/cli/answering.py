@@ -87,7 +87,8 @@ def explain(
     Parameters
     ----------
     model
-        A run folder or a model file; an exported .onnx file keeps no maps.
+        A run folder or a model file; an exported .onnx file (needs no torch) where pooling and one linear layer end
+        its network.
     photo
         The photo.
     out
