@@ -23,7 +23,7 @@ def records(tmp_path, save_noise) -> list[Record]:
     """Six pictures of 10 x 6 px and classes fox, cat, dog, fox, cat, dog; the third is broken."""
     folder = tmp_path / "photos"
     made = [
-        Record(save_noise(folder / f"{number}.png", number, (10, 6)), ("fox", "cat", "dog")[number % 3])
+        Record(str(save_noise(folder / f"{number}.png", number, (10, 6))), ("fox", "cat", "dog")[number % 3])
         for number in range(6)
     ]
     made[2].path.write_bytes(b"<html>")

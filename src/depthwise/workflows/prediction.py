@@ -27,10 +27,10 @@ def expand(arguments: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
         if argument == "-":
             yield from (line.rstrip("\r\n") for line in lines if line.strip())
         elif os.path.isdir(argument):
-            yield from map(os.fspath, find_pictures(Path(argument))[0])
+            yield from find_pictures(Path(argument))[0]
         elif not os.path.lexists(argument) and (matches := sorted(glob.glob(argument, recursive=True))):
             for match in matches:
-                yield from map(os.fspath, find_pictures(Path(match))[0]) if os.path.isdir(match) else [match]
+                yield from find_pictures(Path(match))[0] if os.path.isdir(match) else [match]
         else:
             yield argument
 
