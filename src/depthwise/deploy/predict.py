@@ -1,9 +1,11 @@
 """From photos to answers, whatever computes the logits. Imports no torch."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,13 +13,15 @@ from numpy.typing import NDArray
 
 from depthwise.artifact import Card
 from depthwise.config import default_workers
-from depthwise.data.audit import Skipped, parallel
+from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_picture
 from depthwise.data.decode import Pixels
+from depthwise.deploy.stream import groups, in_order, live_groups
 from depthwise.errors import UnusablePicture, UserError
 from depthwise.metrics import Logits, softmax
 
-BATCH = 32
+BATCH = 8
+"""Photos that one thread reads and answers for at a time: larger batches leave the processor's caches."""
 
 
 class Engine(Protocol):
@@ -63,8 +67,9 @@ class Prediction:
 class Classifier:
     """A model ready to answer: `Classifier.predict("photo.jpg")`. Made by `depthwise.load`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, *, is_concurrent: bool = False) -> None:
+        """`is_concurrent`: several threads may call the engine at a time."""
+        self.engine, self.is_concurrent = engine, is_concurrent
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -79,21 +84,28 @@ class Classifier:
         return self._answers([str(photo)], [pixels], top_k)[0]
 
     def predict_many(
-        self, photos: Iterable[str | Path], top_k: int = 5, *, workers: int | None = None
+        self, photos: Iterable[str | Path], top_k: int = 5, *, workers: int | None = None, is_live: bool = False
     ) -> Iterator[Prediction]:
         """Yield an answer per photo, in their order; one that cannot be read is an answer with `error`.
 
-        Photos are decoded by `workers` threads (default: one per processor) and never all held in memory.
+        `workers` threads (default: one per processor) each read some photos and answer for them, never all at once.
+        `is_live`: photos come one by one; answer what there is instead of waiting for more.
         """
-        paths, pictures = _tee(photos)
-        workers = default_workers() if workers is None else workers
-        found = parallel(lambda photo: read_picture(Path(photo), self.engine.card.geometry), pictures, workers)
-        while batch := list(islice(found, BATCH)):
-            names = [str(next(paths)) for _ in batch]
-            usable = [(n, p) for n, p in zip(names, batch, strict=True) if not isinstance(p, Skipped)]
-            answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
-            for name, pixels in zip(names, batch, strict=True):
-                yield Prediction(name, error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
+        workers = max(1, default_workers() if workers is None else workers)
+        turn = nullcontext() if self.is_concurrent else Lock()
+
+        def answer(names: list[str | Path]) -> list[Prediction]:
+            pictures = [read_picture(Path(name), self.engine.card.geometry) for name in names]
+            usable = [(str(n), p) for n, p in zip(names, pictures, strict=True) if not isinstance(p, Skipped)]
+            with turn:
+                answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
+            return [
+                Prediction(str(name), error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
+                for name, pixels in zip(names, pictures, strict=True)
+            ]
+
+        grouped = live_groups(photos, BATCH) if is_live else groups(photos, BATCH)
+        yield from chain.from_iterable(in_order(answer, grouped, workers))
 
     def _answers(self, names: list[str], pictures: list[Pixels], top_k: int) -> list[Prediction]:
         if top_k < 1:
@@ -107,10 +119,3 @@ class Classifier:
             top = tuple(Score(self.classes[index], float(row[index])) for index in best)
             answers.append(Prediction(name, top[0].label, top[0].probability, top))
         return answers
-
-
-def _tee(photos: Iterable[str | Path]) -> tuple[Iterator[str | Path], Iterator[str | Path]]:
-    from itertools import tee
-
-    first, second = tee(photos)
-    return first, second
