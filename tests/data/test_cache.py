@@ -118,7 +118,7 @@ def test_a_full_disk_is_told_before_anything_is_decoded(records, tmp_path, monke
 
     monkeypatch.setattr(cache, "MAX_IN_MEMORY", 0)
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    monkeypatch.setattr(cache, "decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(cache, "decode_image", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UserError) as caught, loading(records, tmp_path):
         pass
     assert str(caught.value) == f"no room for 0.0 GiB of decoded pictures in {tmp_path}: No space left on device"
@@ -128,3 +128,15 @@ def test_a_folder_that_is_not_there_is_told(records, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "MAX_IN_MEMORY", 0)
     with pytest.raises(UserError, match=r"no room for .* in .*gone: No such file"), loading(records, tmp_path / "gone"):
         pass
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fit", ["squash", "letterbox", "crop"])
+@pytest.mark.parametrize("size", [(20, 31), (12, 12)])  # and one that has the size already
+def test_a_picture_read_is_the_one_decoded_then_fitted_to_the_bit(tmp_path, save_noise, size, fit, channels):
+    geometry = Geometry(12, channels, fit)
+    for mode in ("L", "RGB"):
+        photo = save_noise(tmp_path / f"{mode}.png", 1, size, mode)
+        found = read_picture(photo, geometry)
+        assert found.shape == (12, 12, channels) and found.dtype == np.uint8
+        np.testing.assert_array_equal(found, apply(decode(photo, channels), geometry))

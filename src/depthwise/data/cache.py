@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, content_hash, parallel
-from depthwise.data.decode import Pixels, decode
-from depthwise.data.geometry import Geometry, apply
+from depthwise.data.decode import Pixels, decode_image
+from depthwise.data.geometry import Geometry, apply_to_image
 from depthwise.data.index import Record
 from depthwise.data.order import Ids, sample_id
 from depthwise.errors import UnusablePicture, UserError
@@ -38,7 +38,7 @@ class Dataset:
 def read_picture(path: Path, geometry: Geometry) -> Pixels | Skipped:
     """Return the picture as the network takes it, uint8 (S, S, C), or why it cannot be used."""
     try:
-        return apply(decode(path, geometry.channels), geometry)
+        return apply_to_image(decode_image(path, geometry.channels), geometry)
     except UnusablePicture as error:
         return Skipped(path, error.reason, error.detail)
 
