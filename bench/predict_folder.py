@@ -1,0 +1,149 @@
+"""From a folder of JPEGs to a CSV of answers: our file against timm's and Ultralytics' ways, in one run, by turns.
+
+python bench/predict_folder.py speed --timm PYTHON --ultralytics PYTHON     # interpreters that have them
+python bench/predict_folder.py memory                                       # 1,000 against 10,000 photos
+
+Photos: crops of two photos in tests/photos, 500 x 375 px, quality 90. Ours and timm's is MobileNetV2 (300 million
+multiply-adds at 224 px), Ultralytics' is yolov8n-cls (about 270 million); random weights. Times are of whole processes,
+from start to CSV: without any start-up, the loops alone are `loop`.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import record
+import torch
+from PIL import Image
+
+import depthwise as dw
+from depthwise.artifact import Card, write
+from depthwise.data.geometry import Geometry
+
+ROOT = Path(__file__).parents[1]
+ROUNDS = 3
+SIZE = (500, 375)
+
+
+def make_photos(folder: Path, number: int) -> None:
+    """Write so many different JPEGs."""
+    folder.mkdir()
+    sources = [Image.open(path).convert("RGB") for path in sorted((ROOT / "tests/photos").glob("*.jpg"))]
+    generator = np.random.default_rng(0)
+    for place in range(number):
+        image = sources[place % len(sources)]
+        width = generator.uniform(0.6, 1) * min(image.width, image.height * 4 / 3)
+        height = width * 3 / 4
+        left, top = generator.uniform(0, image.width - width), generator.uniform(0, image.height - height)
+        crop = image.resize(SIZE, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+        crop.save(folder / f"{place:05d}.jpg", quality=90)
+
+
+def make_model(folder: Path) -> Path:
+    """Export MobileNetV2 with random weights."""
+    torch.manual_seed(0)
+    classes = tuple(f"class {number}" for number in range(1000))
+    card = Card("model", "mobilenet_v2", {}, False, classes, Geometry(224))
+    write(folder / "model.safetensors", card, dw.create_model("mobilenet_v2", 1000).state_dict())
+    dw.export(folder / "model.safetensors", folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def timed(command: list[str], lines: bytes | None = None) -> tuple[float, int, str]:
+    """Return seconds, peak MiB and standard output of a process."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    started = time.perf_counter()
+    pipes = {"stdout": subprocess.PIPE, "stdin": subprocess.PIPE if lines is not None else subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, **pipes) as process:  # type: ignore[call-overload]
+        if lines is not None:
+            process.stdin.write(lines)
+            process.stdin.close()
+        said = process.stdout.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command[0]} failed")
+    return time.perf_counter() - started, usage.ru_maxrss // 1024, said
+
+
+def ours(model: Path, photos: str, out: Path) -> list[str]:
+    """Return our command."""
+    return [sys.executable, "-m", "depthwise", "predict", str(model), photos, "--out", str(out), "--overwrite"]
+
+
+def speed(folder: Path, number: int, peers: dict[str, str]) -> dict[str, Any]:
+    """Time ours and the peers by turns."""
+    make_photos(folder / "photos", number)
+    out = folder / "answers.csv"
+    commands = {"depthwise": ours(make_model(folder), str(folder / "photos"), out)}
+    for name, python in peers.items():
+        script = ROOT / "bench/peers" / f"predict_{name}.py"
+        commands[name] = [python, str(script), str(folder / "photos"), str(out)]
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    loops: dict[str, list[float]] = {name: [] for name in peers}
+    peaks: dict[str, int] = {}
+    versions = {}
+    for turn in range(ROUNDS):
+        for name, command in commands.items():
+            out.unlink(missing_ok=True)
+            seconds, peaks[name], said = timed(command)
+            times[name].append(round(seconds, 2))
+            assert len(out.read_text().splitlines()) == number + 1, name
+            if name in peers:
+                loop, versions[name] = said.splitlines()[-1].split(maxsplit=1)
+                loops[name].append(round(float(loop), 2))
+        print(turn, times, file=sys.stderr)
+    middle = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        "num_photos": number,
+        "versions": versions,
+        "wall_s": times,
+        "loop_s": loops,
+        "images_per_s": {name: round(number / seconds, 1) for name, seconds in middle.items()},
+        "peak_mib": peaks,
+        "times_ours": {name: round(middle[name] / middle["depthwise"], 2) for name in peers},
+        "times_ours_loop": {
+            name: round(statistics.median(values) / middle["depthwise"], 2) for name, values in loops.items()
+        },
+    }
+
+
+def memory(folder: Path) -> dict[str, Any]:
+    """Peak memory by number of photos; 10,000 are 1,000 ten times over."""
+    make_photos(folder / "photos", 1000)
+    names = sorted((folder / "photos").iterdir())
+    (folder / "many").mkdir()
+    for copy in range(10):
+        for path in names:
+            os.link(path, folder / "many" / f"{copy}{path.name}")
+    model, out = make_model(folder), folder / "answers.csv"
+    listed = "".join(f"{path}\n" for path in sorted((folder / "many").iterdir())).encode()
+    found = {
+        "folder of 1,000": timed(ours(model, str(folder / "photos"), out))[1],
+        "folder of 10,000": timed(ours(model, str(folder / "many"), out))[1],
+        "10,000 on standard input": timed(ours(model, "-", out), listed)[1],
+    }
+    assert len(out.read_text().splitlines()) == 10_001
+    return {"peak_mib": found}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("speed", "memory"))
+    parser.add_argument("--timm")
+    parser.add_argument("--ultralytics")
+    parser.add_argument("--photos", type=int, default=1000)
+    given = parser.parse_args()
+    chosen = {name: getattr(given, name) for name in ("timm", "ultralytics") if getattr(given, name)}
+    with tempfile.TemporaryDirectory() as place:
+        if given.what == "speed":
+            record.write("predict_folder", speed(Path(place), given.photos, chosen))
+        else:
+            record.write("predict_memory", memory(Path(place)))
