@@ -17,6 +17,8 @@ def spell_out_resume(arguments: Sequence[str]) -> list[str]:
 
 def going_on(arguments: Sequence[str]) -> str:
     """Return the command that goes on with what `arguments` started."""
+    if arguments[0] == "recommend":
+        return f"depthwise {shlex.join(arguments)}"
     kept = [argument for argument in spell_out_resume(arguments) if argument not in ("--overwrite", "--resume=never")]
     if kept[:1] != ["train"]:
         kept = [argument for argument in kept if argument != "--resume"]
