@@ -5,7 +5,8 @@ python bench/predict_folder.py memory                                       # 1,
 
 Photos: crops of two photos in tests/photos, 500 x 375 px, quality 90. Ours and timm's is MobileNetV2 (300 million
 multiply-adds at 224 px), Ultralytics' is yolov8n-cls (about 270 million); random weights. Times are of whole processes,
-from start to CSV: without any start-up, the loops alone are `loop`.
+from start to CSV; `loop` is a peer's without its start, beside our whole process. `prepare` and `--place DIR` make
+photos and model before, so that the machine need be free for the timing only.
 """
 
 import argparse
@@ -33,7 +34,9 @@ SIZE = (500, 375)
 
 
 def make_photos(folder: Path, number: int) -> None:
-    """Write so many different JPEGs."""
+    """Write so many different JPEGs, unless they are there."""
+    if folder.exists():
+        return
     folder.mkdir()
     sources = [Image.open(path).convert("RGB") for path in sorted((ROOT / "tests/photos").glob("*.jpg"))]
     generator = np.random.default_rng(0)
@@ -47,7 +50,9 @@ def make_photos(folder: Path, number: int) -> None:
 
 
 def make_model(folder: Path) -> Path:
-    """Export MobileNetV2 with random weights."""
+    """Export MobileNetV2 with random weights, unless that was done."""
+    if (folder / "model.onnx").exists():
+        return folder / "model.onnx"
     torch.manual_seed(0)
     classes = tuple(f"class {number}" for number in range(1000))
     card = Card("model", "mobilenet_v2", {}, False, classes, Geometry(224))
@@ -136,14 +141,19 @@ def memory(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("speed", "memory"))
+    parser.add_argument("what", choices=("prepare", "speed", "memory"))
     parser.add_argument("--timm")
     parser.add_argument("--ultralytics")
     parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--place", type=Path)
     given = parser.parse_args()
     chosen = {name: getattr(given, name) for name in ("timm", "ultralytics") if getattr(given, name)}
-    with tempfile.TemporaryDirectory() as place:
-        if given.what == "speed":
-            record.write("predict_folder", speed(Path(place), given.photos, chosen))
+    with tempfile.TemporaryDirectory() as temporary:
+        place = given.place or Path(temporary)
+        if given.what == "prepare":
+            make_photos(place / "photos", given.photos)
+            make_model(place)
+        elif given.what == "speed":
+            record.write("predict_folder", speed(place, given.photos, chosen))
         else:
-            record.write("predict_memory", memory(Path(place)))
+            record.write("predict_memory", memory(Path(temporary)))

@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md")
+PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md", "docs/speed.md")
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -129,6 +129,40 @@ def predict() -> str:
     )
 
 
+def predict_folder() -> str:
+    """Return how fast a folder of JPEGs becomes a CSV, beside others' ways, and in how much memory."""
+    found = result("predict_folder")
+    titles = {"depthwise": "`depthwise predict model.onnx FOLDER --out answers.csv`, mobilenet_v2"}
+    titles["timm"] = f"timm's loader and eager PyTorch, mobilenetv2_100 ({found['versions'].get('timm')})"
+    titles["ultralytics"] = f"`predict(stream=True)`, yolov8n-cls ({found['versions'].get('ultralytics')})"
+    rows = []
+    for name, rate in found["images_per_s"].items():
+        more = (
+            ("", "")
+            if name not in found["times_ours"]
+            else (f"{found['times_ours'][name]:.1f} x", f"{found['times_ours_loop'][name]:.1f} x")
+        )
+        rows.append(f"| {titles[name]} | {rate:.0f} | {more[0]} | {more[1]} | {found['peak_mib'][name]:,} |")
+    return "\n".join(
+        [
+            "| from JPEGs to a CSV | images/s | its time over ours | without its start | peak MiB |",
+            "|---|---:|---:|---:|---:|",
+            *rows,
+            "",
+            f"{found['num_photos']:,} photos of 500 x 375 px, 224 px into the network, random weights; whole processes "
+            f"by turns, median of {len(found['wall_s']['depthwise'])}; *without its start*: the peer's loop alone over "
+            f"our whole process. `bench/predict_folder.py`: {witness(found)}.",
+        ]
+    )
+
+
+def predict_memory() -> str:
+    """Return the memory of predicting for few and many photos."""
+    found = result("predict_memory")
+    peaks = ", ".join(f"{name}: {mib} MiB" for name, mib in found["peak_mib"].items())
+    return f"Peak of the whole process, 500 x 375 px JPEGs: {peaks}. `bench/predict_folder.py`: {witness(found)}."
+
+
 def peers() -> str:
     """Return which networks were compared with others' implementations, and how far they differ."""
     found = result("peers")
@@ -194,7 +228,19 @@ def audit() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit)
+    part.__name__: part
+    for part in (
+        demo,
+        demo_short,
+        fashion_mnist,
+        recalibration,
+        startup,
+        predict,
+        predict_folder,
+        predict_memory,
+        peers,
+        audit,
+    )
 }
 
 
