@@ -160,7 +160,10 @@ def predict_memory() -> str:
     """Return the memory of predicting for few and many photos."""
     found = result("predict_memory")
     peaks = ", ".join(f"{name}: {mib} MiB" for name, mib in found["peak_mib"].items())
-    return f"Peak of the whole process, 500 x 375 px JPEGs: {peaks}. `bench/predict_folder.py`: {witness(found)}."
+    return (
+        f"Peak memory of the whole process, mobilenet_v1_x0_25, 160 x 120 px: {peaks}. `bench/predict_folder.py`: "
+        f"{witness(found)}."
+    )
 
 
 def peers() -> str:

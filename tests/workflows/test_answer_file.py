@@ -108,7 +108,7 @@ def test_nothing_else_is_gone_on_with(exported, trained, folder, tmp_path, capsy
         assert run([*arguments, *more]) == 2
         return capsys.readouterr().err
 
-    assert "go on with it by --resume, or replace it by --overwrite" in refusal()
+    assert "go on with it by --resume, or replace it with --overwrite" in refusal()
     assert "give one of them" in refusal("--resume", "--overwrite")
     assert "top_k: 5 then, 2 now" in refusal("--resume", "--top-k", "2")
     assert "model_sha256: " in refusal("--resume", arguments=["predict", str(trained), *command[2:]])
