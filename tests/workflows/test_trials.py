@@ -56,6 +56,7 @@ def played(monkeypatch):
                 file.write(json.dumps({"epoch": epoch, "num_valid_images": 6}) + "\n")
         return SimpleNamespace(best_top1=top1 if config.epochs > first else FINAL[config.model])
 
+    monkeypatch.setattr(trials, "EPOCHS", (1, 2, 4, 8))
     monkeypatch.setattr(trials, "train", train)
     monkeypatch.setattr(trials, "time", clock)
     return SimpleNamespace(calls=calls, speed=speed, clock=clock)
@@ -90,12 +91,12 @@ def test_what_was_tried_is_kept_unless_photos_change(played, data, tmp_path, sav
 
 
 def test_one_that_is_too_slow_does_not_starve_the_others(played, data, tmp_path):
-    played.speed["b"] = 200.0
+    played.speed["b"] = 202.0
     found = try_out(data, CHOICES[1:], minutes=10, kept_in=tmp_path / "kept")
-    # 600 s for 4 candidates and 4 rungs
-    assert found.cut_short == {"b": "up to epoch 1 takes longer than its 38 s"} and not found.is_finished
+    # 600 s for 4 candidates' first epoch and 2 candidates' second
+    assert found.cut_short == {"b": "up to epoch 1 takes longer than its 100 s"} and not found.is_finished
     assert [(trial.name, trial.epochs) for trial in found.ranked] == [("c", 2), ("d", 2), ("e", 1)]
-    assert played.clock.now == 100 + 3 + 2
+    assert played.clock.now == 101 + 3 + 2
 
 
 def test_no_time_at_all_is_said(played, data, tmp_path):

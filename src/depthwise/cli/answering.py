@@ -52,7 +52,9 @@ def predict(
     if resume and overwrite:
         raise UserError("--resume goes on with a file, --overwrite replaces it: give one of them")
     if out and out.exists() and not overwrite and not resume:
-        raise UserError(f"{out} exists; choose another --out, go on with it by --resume, or replace it with --overwrite")
+        raise UserError(
+            f"{out} exists; choose another --out, go on with it by --resume, or replace it with --overwrite"
+        )
     for photo in photos:  # "-" had to be let through, so other hyphens came too
         if photo.startswith("-") and photo != "-" and not os.path.lexists(photo):
             raise UserError(f"predict has no option {photo}\nHelp: depthwise predict --help")

@@ -1,7 +1,7 @@
 """`depthwise recommend DATA`: the candidates tried on the user's photos, for as long as one may wait.
 
-Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943): all train for an epoch, the better half goes on to
-twice as many, and so on. A trial is an ordinary training run; what was tried is kept, so the same command goes on.
+Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943): all train for a few epochs, the better half goes on
+to twice as many, and so on. A trial is an ordinary training run; what was tried is kept, so the same command goes on.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ from depthwise.workflows.training import train
 from depthwise.workflows.training_data import split_index
 
 CANDIDATES = 8
-EPOCHS = (1, 2, 4, 8)
+EPOCHS = (2, 4, 8, 16)
 """Epochs that a candidate has had after each rung."""
-SIDE = 96
+SIDE = 64
 """Largest side, px, of photos for networks that learn from nothing."""
-PHOTOS = {"train": 2000, "valid": 1000}
+PHOTOS = {"train": 1000, "valid": 1000}
 """At most so many are tried on."""
 
 
@@ -167,6 +167,16 @@ class _Watch(Quiet):
             yield item
 
 
+def _work_left(rung: int, num_running: int, num_done: int) -> float:
+    """Return all epochs still to train, by all candidates in all rungs, over those of one candidate in this rung."""
+    steps = [last - first for first, last in pairwise((0, *EPOCHS))]
+    work = steps[rung] * (num_running - num_done)
+    for step in steps[rung + 1 :]:
+        num_running = math.ceil(num_running / 2)
+        work += step * num_running if num_running > 1 else 0
+    return work / steps[rung]
+
+
 class _Race:
     """The candidates on their way; `trials` has each one's last result, and is kept in a file."""
 
@@ -183,7 +193,7 @@ class _Race:
         for rung, epochs in enumerate(EPOCHS):
             self.console.say(f"{len(running)} candidates, up to epoch {epochs}")
             for place, choice in enumerate(self.console.track(running, len(running), f"Epoch {epochs}")):
-                share = (self.end - time.monotonic()) / (len(running) - place) / (len(EPOCHS) - rung)
+                share = (self.end - time.monotonic()) / _work_left(rung, len(running), place)
                 key = f"{choice.name}, {choice.image_size} px, {epochs} epochs"
                 trial = Trial(**before[key]) if key in before else self._train(choice, epochs, share)
                 if trial is None:
