@@ -197,6 +197,7 @@ def test_the_answer_as_json_has_these_keys(engine: FakeEngine, tmp_path: Path):
         "probability": pytest.approx(0.5),
         "top": [{"label": "猫", "probability": pytest.approx(0.5)}],
         "rejected": False,
+        "reason": None,
         "error": None,
     }
     bad = Prediction("x.jpg", error="there is no such file").to_json()

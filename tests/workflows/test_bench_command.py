@@ -12,8 +12,8 @@ import depthwise as dw
 from depthwise.cli import run
 from depthwise.deploy import measure
 from depthwise.deploy.eager import EagerEngine
+from depthwise.machine import num_processors, peak_mib
 from depthwise.workflows import benching
-from depthwise.workflows.machine import num_processors, peak_mib
 
 
 @pytest.fixture(scope="module")

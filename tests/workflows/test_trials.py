@@ -157,10 +157,10 @@ def test_who_is_a_candidate(monkeypatch):
     assert names == ["efficientnet_lite0", "unbeaten", "n19", "n18", "n17", "n16", "n15", "n14"]
 
 
-def test_the_interval_is_wilson_s():
+def test_the_interval_is_of_the_validation_photos():
     trial = Trial("a", "none", 1, 0.9, 100, 1.0, 64)
-    assert trial.interval == pytest.approx((0.8256, 0.9448), abs=1e-4)  # Agresti & Coull 1998 give the formula
-    assert replace(trial, valid_top1=1.0).interval == pytest.approx((0.963, 1.0), abs=1e-3)
+    assert trial.interval == pytest.approx((0.8238, 0.9510), abs=1e-4)  # Clopper & Pearson's for 90 of 100
+    assert replace(trial, valid_top1=1.0).interval == pytest.approx((0.9638, 1.0), abs=1e-4)
 
 
 @pytest.fixture

@@ -9,7 +9,19 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Device, Factory, Overwrite, Workers, app, bench_app, terminal_of
+from depthwise.cli.app import (
+    AsJson,
+    Device,
+    Factory,
+    ImageSize,
+    Overwrite,
+    Threads,
+    Views,
+    Workers,
+    app,
+    bench_app,
+    terminal_of,
+)
 from depthwise.errors import UserError, require
 
 
@@ -24,6 +36,8 @@ def predict(
     out: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Overwrite = False,
+    views: Views = "1",
+    image_size: ImageSize = None,
     factory: Factory = None,
     device: Device = "auto",
     workers: Workers = None,
@@ -70,6 +84,8 @@ def predict(
         sys.stdin,
         output,
         top_k=top_k,
+        views=views,
+        image_size=image_size,
         factory=factory,
         device=device,
         workers=workers,
@@ -187,7 +203,7 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
     data
         Photos with classes, to tell its accuracy on, too.
     """
-    from depthwise.report.tables import evaluation_table
+    from depthwise.report.judgement import evaluation_text
     from depthwise.workflows.exporting import verify as run_verify
 
     worst, found = run_verify(model, data, workers=workers, console=terminal_of(is_say_result=False))
@@ -196,7 +212,7 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
         return 0
     print(f"{model} computes here what it did where it was exported: probabilities differ by {worst:.1e} at most")
     if found:
-        print(f"\n{evaluation_table(found)}")
+        print(f"\n{evaluation_text(found)}")
     print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
     return 0
 
@@ -226,4 +242,48 @@ def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, jso
     named = shlex.quote(str(model))
     step = f"predict {named} PHOTO..." if model.suffix == ".onnx" else f"export {named} --out model.onnx"
     print(f"{bench_text(found)}\n\nNext: depthwise {step}")
+    return 0
+
+
+@bench_app.command(name="kernels")
+def bench_kernels(
+    *,
+    model: str = "mobilenet_v2",
+    image_size: int | None = None,
+    batch_size: int = 32,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    threads: Threads = None,
+    json_: AsJson = False,
+) -> int:
+    """Measure where in a network's training the fused kernels beat PyTorch's on this machine, and what is used.
+
+    Example: depthwise bench kernels --model mobilenet_v2
+
+    Parameters
+    ----------
+    model
+        Network; all names: depthwise models.
+    image_size
+        Side of its input in px; by default the paper's.
+    batch_size
+        Pictures in a step; no more than 16 of them are measured.
+    precision
+        auto: bfloat16 where the processor has it.
+    """
+    require("torch", "train", "measuring kernels")
+    from depthwise.report.measured import kernels_text
+    from depthwise.workflows.bench_kernels import bench_kernels as run_bench
+
+    found = run_bench(
+        model,
+        image_size=image_size,
+        batch_size=batch_size,
+        precision=precision,
+        threads=threads,
+        console=terminal_of(is_say_result=False),
+    )
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return 0
+    print(f"{kernels_text(found)}\n\nNext: depthwise train PHOTOS --model {model}   (--kernels auto, torch or fused)")
     return 0

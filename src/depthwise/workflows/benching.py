@@ -21,9 +21,9 @@ from depthwise.deploy.measure import Timing, affordable, interleave
 from depthwise.deploy.predict import Engine
 from depthwise.deploy.verify import noise
 from depthwise.errors import UserError
+from depthwise.machine import num_processors, peak_mib, processor
 from depthwise.metrics import Logits
 from depthwise.workflows.loading import load
-from depthwise.workflows.machine import num_processors, peak_mib, processor
 from depthwise.workflows.run_folder import find_model
 
 BATCHES = (1, 8, 32)

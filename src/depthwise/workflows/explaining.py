@@ -1,12 +1,15 @@
 """`depthwise explain`: the places of one photo that speak for a class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from depthwise.artifact import Card
 from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_picture
 from depthwise.data.decode import Pixels
@@ -51,25 +54,29 @@ def explain(
     """
     path, photo = find_model(model), Path(photo)
     engine = load(path, device, factory).engine
-    card = engine.card
-    if label is not None and label not in card.classes:
-        raise UserError(f"--class {label}: {path} does not know this class{suggest(label, list(card.classes))}")
-    pixels = read_picture(photo, card.geometry)
-    if isinstance(pixels, Skipped):
-        raise UserError(f"{photo} cannot be used: {pixels.detail}")
-    heat = _heat(engine, path, pixels, None if label is None else card.classes.index(label))
-    probabilities = softmax(heat.logits[None] / np.float32(card.temperature))[0]
-    answer = card.classes[int(heat.logits.argmax())]
-    probability = float(probabilities[heat.number])
-    return Explanation(photo, pixels, card.classes[heat.number], probability, answer, heat.layer, heat.map)
-
-
-def _heat(engine: Engine, path: Path, pixels: Pixels, number: int | None) -> Heat:
-    """Return the map: by gradients from a model in PyTorch, from an exported file by its last layer's weights."""
+    if label is not None and label not in engine.card.classes:
+        known = list(engine.card.classes)
+        raise UserError(f"--class {label}: {path} does not know this class{suggest(label, known)}")
     if path.suffix == ".onnx":
-        return class_map(path, pixels, number)
+        return _explain(engine.card, photo, label, partial(class_map, path))
+    return explain_with(engine, photo, label)
+
+
+def explain_with(engine: Engine, photo: Path, label: str | None = None) -> Explanation:
+    """Explain an answer of a model in PyTorch that is loaded, as `explain` does. Raises UserError."""
     from depthwise.deploy.eager import EagerEngine
     from depthwise.deploy.explain import grad_cam
 
     assert isinstance(engine, EagerEngine)
-    return grad_cam(engine, pixels, number)
+    return _explain(engine.card, photo, label, partial(grad_cam, engine))
+
+
+def _explain(card: Card, photo: Path, label: str | None, heat_of: Callable[[Pixels, int | None], Heat]) -> Explanation:
+    pixels = read_picture(photo, card.geometry)
+    if isinstance(pixels, Skipped):
+        raise UserError(f"{photo} cannot be used: {pixels.detail}")
+    heat = heat_of(pixels, None if label is None else card.classes.index(label))
+    probabilities = softmax(heat.logits[None] / np.float32(card.temperature))[0]
+    answer = card.classes[int(heat.logits.argmax())]
+    probability = float(probabilities[heat.number])
+    return Explanation(photo, pixels, card.classes[heat.number], probability, answer, heat.layer, heat.map)

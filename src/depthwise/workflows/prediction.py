@@ -14,6 +14,7 @@ from depthwise import files
 from depthwise.console import Quiet
 from depthwise.data.index import find_pictures
 from depthwise.data.table import harmless
+from depthwise.data.views import ViewKind
 from depthwise.deploy.predict import Classifier, Prediction
 from depthwise.errors import Interrupted, UserError
 from depthwise.workflows.answer_file import ANY_NAME, AnswerFile, maker
@@ -80,6 +81,8 @@ def predict(
     output: Output,
     *,
     top_k: int = 5,
+    views: ViewKind = "1",
+    image_size: int | None = None,
     factory: str | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -93,15 +96,17 @@ def predict(
     is_live = "-" in arguments
     is_one = len(arguments) == 1 and not is_live and os.path.isfile(arguments[0])
     # One photo has all processors to itself. Of many, each processor reads some and computes their answers.
-    classifier = load(model, device, factory, threads=None if is_one else 1)
+    options: dict[str, Any] = {"views": views, "image_size": image_size}
+    console = console or Quiet()
+    classifier = load(model, device, factory, **options, threads=None if is_one else 1, console=console)
     photos = expand(arguments, lines) if is_live else list(expand(arguments, lines))
-    work = _Work(classifier, top_k, workers, is_live, console or Quiet())
+    work = _Work(classifier, top_k, workers, is_live, console)
     if output.path is None:
         for piece in render(work.answers(photos), output.form):
             output.stream.write(piece)
             output.stream.flush()
     elif output.form in ("csv", "jsonl"):
-        made_by = maker(find_model(model), output.form, top_k=top_k)
+        made_by = maker(find_model(model), output.form, top_k=top_k, **options)
         _grow(work, photos, AnswerFile(output.path, made_by, header(output.form), is_resumed=output.is_resumed))
     else:
         text = "".join(render(work.tracked(photos), output.form))
@@ -186,6 +191,9 @@ def _csv_line(values: tuple[str, ...]) -> str:
 def _table_line(answer: Prediction) -> str:
     if answer.error:
         return f"{answer.path}\n    not usable: {answer.error}\n"
-    best, *others = answer.top
-    rest = ", ".join(f"{score.label} {score.probability:.1%}" for score in others if score.probability >= 0.001)
-    return f"{answer.path}\n    {best.probability:6.1%}  {best.label}{f'   ({rest})' if rest else ''}\n"
+    others = [score for score in answer.top if score.label != answer.label and score.probability >= 0.001]
+    rest = ", ".join(f"{score.label} {score.probability:.1%}" for score in others)
+    line = f"{answer.path}\n    {answer.probability:6.1%}  {answer.label}{f'   ({rest})' if rest else ''}\n"
+    if answer.single_view:
+        line += f"    one view: {answer.single_view.label} {answer.single_view.probability:.1%}\n"
+    return line + (f"    rejected: {answer.reason}\n" if answer.rejected else "")

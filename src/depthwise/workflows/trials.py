@@ -21,6 +21,7 @@ from depthwise.console import Quiet, T
 from depthwise.data.index import Record, read_index, write_manifest
 from depthwise.errors import Diverged, Interrupted, UserError
 from depthwise.files import cache_folder
+from depthwise.metrics import Interval, proportion_interval
 from depthwise.models.weights.pretrained import PACKAGES
 from depthwise.workflows.recommending import Choice, Published, Recommendation, rank
 from depthwise.workflows.run_folder import RunFolder
@@ -52,12 +53,9 @@ class Trial:
     image_size: int
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval (1927) for the accuracy that so many validation photos can tell."""
-        z, n, share = 1.96, self.num_valid, self.valid_top1
-        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+    def interval(self) -> Interval:
+        """The 95 % interval for the accuracy that so many validation photos can tell."""
+        return proportion_interval(round(self.valid_top1 * self.num_valid), self.num_valid)
 
 
 @dataclass(frozen=True)
