@@ -9,6 +9,7 @@ from depthwise.config import TrainConfig
 from depthwise.data.cache import Dataset
 from depthwise.data.order import mix
 from depthwise.models.normalise import Normalise
+from depthwise.training.compute import Compute
 from depthwise.training.distributed import ALONE
 from depthwise.training.loss import Loss
 from depthwise.training.lr_finder import Point, Sweep, rising, suggest
@@ -58,7 +59,7 @@ def sweep(is_learnable: bool = True, **settings: Any) -> Sweep:
     model = Means()
     state = TrainState(model, build_optimizer(model, config))
     normalise = Normalise((0.5,) * 3, (0.25,) * 3)
-    parts = (state, data, data, config, normalise, torch.device("cpu"), 0, ALONE, Loss(), None)
+    parts = (state, data, data, config, normalise, torch.device("cpu"), 0, ALONE, Compute(model), Loss(), None)
     return Sweep(*parts, **({"low": 1e-3, "high": 10.0, "num_steps": 40} | settings))
 
 

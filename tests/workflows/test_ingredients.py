@@ -23,6 +23,7 @@ from depthwise.errors import Interrupted
 from depthwise.workflows.teaching import Teacher, fit
 
 CONFIG = dw.TrainConfig(model="mobilenet_v2", set=("width=0.35",), epochs=2, batch_size=8, lr=0.02, image_size=16)
+SWEPT = ("--recipe", "none", "--model", "lenet5", "--batch-size", "4", "--lr", "0.05", "--workers", "2")
 SLOW = ("--model", "lenet5", "--batch-size", "4", "--lr", "1e-9", "--workers", "0")
 """Learns nothing: the first epoch, or one soon after it by a hair, stays the best."""
 FILES = ("best.safetensors", "last.safetensors", "metrics.jsonl", "config.toml")
@@ -171,7 +172,7 @@ def test_another_optimiser_cannot_go_on_with_a_run(trained, photos, capsys):
 def test_a_learning_rate_is_found_and_nothing_is_kept(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in photos.rglob("*")}
-    command = ["find-lr", str(photos), *FLAGS, "--steps", "30", "--svg", "lr.svg"]
+    command = ["find-lr", str(photos), *SWEPT, "--steps", "30", "--svg", "lr.svg"]
     assert run(command) == 0
     said = capsys.readouterr().out
     assert "Suggested: --lr " in said and "Next: depthwise train" in said and "Written: lr.svg" in said
@@ -193,5 +194,5 @@ def test_a_learning_rate_is_found_and_nothing_is_kept(photos, tmp_path, capsys, 
     ],
 )
 def test_a_sweep_that_says_nothing_is_refused(flags, message, photos, capsys):
-    assert run(["find-lr", str(photos), *FLAGS, *flags]) == 2
+    assert run(["find-lr", str(photos), *SWEPT, *flags]) == 2
     assert message in capsys.readouterr().err

@@ -48,9 +48,9 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> Iterable[dict[str
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Use `lr` in the next step, times each group's own factor."""
+    """Use `lr` in the next step, times the group's own factor where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["rate_factor"]
+        group["lr"] = lr * group.get("rate_factor", 1.0)
 
 
 class RMSpropTF(Optimizer):
