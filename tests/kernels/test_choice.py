@@ -7,7 +7,7 @@ import torch
 
 from depthwise import files
 from depthwise.kernels import choice
-from depthwise.kernels.choice import choose
+from depthwise.kernels.choice import choose, compare
 from depthwise.kernels.swap import fuse
 from depthwise.models.create import create_model
 
@@ -50,12 +50,20 @@ def test_what_was_measured_is_not_measured_again(model, monkeypatch):
         choose(model, images, precision="fp32")
 
 
-def test_the_faster_way_is_taken(model, monkeypatch):
+def test_the_best_time_of_each_way_counts(model, monkeypatch):
     times = iter([9.0, 9.0, 2.0, 1.0, 1.0, 2.0])  # the first turn warms up
     monkeypatch.setattr(choice, "_time", lambda block, x: next(times))
     fused = fuse(model)
     place = choice.Place(fused.stem, torch.Size((2, 3, 32, 32)), torch.float32)
-    assert choice._measure("stem", place, {}) == "torch"  # a tie goes to the plainer
+    assert choice._measure("stem", place, {}) == {"torch": 1.0, "fused": 1.0}
+
+
+@pytest.mark.parametrize(("fused_s", "way"), [(0.5, "fused"), (1.0, "torch"), (2.0, "torch")])  # a tie: the plainer
+def test_the_faster_way_is_taken(fused_s, way, model, monkeypatch):
+    monkeypatch.setattr(choice, "_measure", lambda *_: {"torch": 1e-6, "fused": fused_s * 1e-6})
+    images = torch.randn(2, 3, 32, 32)
+    assert set(choose(model, images, precision="fp32").values()) == {way}
+    assert set(compare(model, images, precision="fp32")) == set(choose(model, images, precision="fp32"))
 
 
 def test_time_is_bounded(model, monkeypatch):

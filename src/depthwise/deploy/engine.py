@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.artifact import KEY, Card
+from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
 
@@ -40,6 +41,16 @@ class OnnxEngine:
         found: list[Any] = self.session.run(["logits"], {"images": images})
         logits: Logits = found[0]
         return logits
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the file gives the network's features beside its logits."""
+        return "features" in {output.name for output in self.session.get_outputs()}
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return logits (B, K) and features (B, D), both float32, as `logits` does."""
+        found: list[Any] = self.session.run(["logits", "features"], {"images": images})
+        return found[0], found[1]
 
 
 def read_metadata(properties: dict[str, str], path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """From a model file to one `.onnx` file that needs nothing beside it: photo in, calibrated probabilities out.
 
 The graph takes uint8 photos (B, H, W, C) of any size and has two outputs: `probabilities` (B, K), the softmax of the
-logits over the temperature, and the bare `logits` (B, K). Photos of the network's own size skip the resizing.
+logits over the temperature, and the bare `logits` (B, K); a third, `features` (B, D), where the file's rule for
+decisions needs them. Photos of the network's own size skip the resizing.
 """
 
 import json
@@ -17,7 +18,10 @@ from torch import Tensor, nn
 
 from depthwise.artifact import KEY, Card
 from depthwise.data.geometry import Geometry
+from depthwise.deploy.class_map import find_head
+from depthwise.deploy.decision import read_decision
 from depthwise.deploy.resize import Resize
+from depthwise.models.blocks import Network
 from depthwise.models.normalise import Normalise
 
 OPSET = 18
@@ -25,15 +29,22 @@ IR_VERSION = 10
 
 
 class Deployable(nn.Module):
-    """Whole numbers from 0 to 255 (B, C, S, S) -> probabilities (B, K), logits (B, K)."""
+    """Whole numbers from 0 to 255 (B, C, S, S) -> probabilities (B, K), logits (B, K); features (B, D) if asked for."""
 
-    def __init__(self, model: nn.Module, geometry: Geometry, temperature: float) -> None:
+    def __init__(
+        self, model: nn.Module, geometry: Geometry, temperature: float, *, gives_features: bool = False
+    ) -> None:
         super().__init__()
-        self.model, self.temperature = model, temperature
+        self.model, self.temperature, self.gives_features = model, temperature, gives_features
         self.normalise = Normalise(geometry.mean, geometry.std)
 
-    def forward(self, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities and logits."""
+    def forward(self, levels: Tensor) -> tuple[Tensor, ...]:
+        """Return probabilities and logits, and the features that they are made of if asked for."""
+        if self.gives_features:
+            assert isinstance(self.model, Network)
+            features = self.model.embed(self.normalise.levels(levels))
+            logits = self.model.classify(features)
+            return torch.softmax(logits / self.temperature, 1), logits, features
         logits = self.model(self.normalise.levels(levels))
         return torch.softmax(logits / self.temperature, 1), logits
 
@@ -43,18 +54,20 @@ def to_onnx(model: nn.Module, card: Card, *, takes_any_size: bool = True) -> Any
     from onnx import TensorProto, helper
 
     side, channels = card.geometry.image_size, card.geometry.channels
+    gives_features = read_decision(card).needs_features
+    names = ("probabilities", "logits", *(["features"] if gives_features else []))
     network = _trace(
-        Deployable(model.eval(), card.geometry, card.temperature),
+        Deployable(model.eval(), card.geometry, card.temperature, gives_features=gives_features),
         torch.zeros(2, channels, side, side),
-        ("levels", "probabilities", "logits"),
+        ("levels", *names),
         dynamic=(0,),
     )
     shape = ["batch", "height", "width", channels] if takes_any_size else ["batch", side, side, channels]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, shape)
     front = _resizing(card.geometry) if takes_any_size else _as_it_is("levels")
-    classes = len(card.classes)
+    widths = {"features": "features"}
     outputs = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", classes]) for n in ("probabilities", "logits")
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", widths.get(n, len(card.classes))]) for n in names
     ]
     graph = helper.make_graph(
         [*front, *network.graph.node], card.model, [images], outputs, initializer=network.graph.initializer
@@ -65,10 +78,10 @@ def to_onnx(model: nn.Module, card: Card, *, takes_any_size: bool = True) -> Any
 
 
 def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
-    """Return the file's bytes, with the card and `more` in its metadata."""
+    """Return the file's bytes, with the card, where its class activation map lies, and `more` in its metadata."""
     from onnx import helper
 
-    metadata = {"card": replace(card, training={}).to_json()} | more
+    metadata = {"card": replace(card, training={}).to_json(), "class_map": find_head(proto.graph)} | more
     helper.set_model_props(proto, {KEY: json.dumps(metadata, ensure_ascii=False)})
     data: bytes = proto.SerializeToString()
     return data

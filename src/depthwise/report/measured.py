@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from depthwise.report.tables import table
 
 if TYPE_CHECKING:
+    from depthwise.workflows.bench_kernels import KernelTimes
     from depthwise.workflows.benching import Benchmark
     from depthwise.workflows.recommending import Choice, Recommendation
 
@@ -42,6 +43,23 @@ def bench_text(found: Benchmark) -> str:
     if found.left_out:
         named = ", ".join(f"{s.threads} x {s.batch}" for s in found.left_out)
         lines.append(f"Left out, as --seconds is too short for it (threads x batch): {named}")
+    return "\n".join(lines)
+
+
+def kernels_text(found: KernelTimes) -> str:
+    """Return a line per place, and what the numbers are of."""
+    rows = [
+        (row.place, f"{row.torch_ms:.2f}", f"{row.fused_ms:.2f}", f"{row.torch_ms / row.fused_ms:.2f}", row.used)
+        for row in found.rows
+    ]
+    lines = [
+        f"{found.model}, {found.image_size} px, {found.num_images} pictures a step, {found.precision}, "
+        f"{found.threads} thread{'s' * (found.threads > 1)} of {found.processor}",
+        "",
+        table(("place", "torch ms", "fused ms", "ratio", "used"), rows) if rows else "No place has fused kernels.",
+        "",
+        "Forward and backward of a block alone. Used: what --kernels auto takes, as measured when it was first asked.",
+    ]
     return "\n".join(lines)
 
 

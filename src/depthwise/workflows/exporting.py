@@ -93,6 +93,8 @@ def export(
     exported = OnnxEngine(describe(proto, engine.card, {}), str(out))
     comparison = compare(before, _logits(exported, pictures), engine.card.temperature, labels)
     _refuse_differing(comparison, records, engine.card.model)
+    if exported.has_features:
+        _refuse_other_features(engine, exported, pictures[:BATCH])
     own_size = None if fixed_size else _compare_own_size(engine, exported, records)
     evidence = _evidence(path, comparison, own_size, len(records))
     chosen = _golden_places(labels, len(pictures))
@@ -165,6 +167,17 @@ def _refuse_differing(comparison: Comparison, records: Sequence[Record], name: s
         f"{comparison.num_images} pictures differ, by up to {comparison.max_probability_difference:.2g} (allowed: "
         f"{TOLERANCE:g}):{listing}{more}"
     )
+
+
+def _refuse_other_features(engine: "EagerEngine", exported: OnnxEngine, pictures: NDArray[np.uint8]) -> None:
+    """Raise UserError when the features, by which unknown photos are told, are not the model's."""
+    before, after = (one.with_features(pictures)[1] for one in (engine, exported))
+    apart = float(np.abs(before - after).max() / max(float(np.abs(before).max()), 1e-12))
+    if not apart <= TOLERANCE:
+        raise UserError(
+            f"the exported {engine.card.model} gives other features than the model does, so it was not written: they "
+            f"differ by {apart:.2g} of the largest (allowed: {TOLERANCE:g})"
+        )
 
 
 def _compare_own_size(engine: "EagerEngine", exported: OnnxEngine, records: Sequence[Record]) -> Comparison | None:
