@@ -19,7 +19,7 @@ SEEDS = (0, 1, 2)
 LARGEST, RATIO = 100, 10
 NUM_VALID, NUM_TEST = 10, 100
 """Pictures per class; validation and test have as many of each class, so that accuracy is balanced accuracy."""
-CONFIG = {"model": "lenet5", "epochs": 30, "batch_size": 32, "lr": 0.02}
+CONFIG = {"model": "lenet5", "epochs": 20, "batch_size": 32, "lr": 0.02}
 
 
 def cut(source: Path, seed: int, out: Path) -> list[int]:

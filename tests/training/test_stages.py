@@ -115,22 +115,20 @@ def test_a_decay_of_one_leaves_the_two_groups_of_old():
 
 
 @pytest.mark.parametrize(
-    ("config", "model", "is_warm", "message"),
+    ("config", "model", "message"),
     [
-        (TrainConfig(freeze="stages:2"), "lenet5", False, "--freeze stages:2 spares weights .* --pretrained or --init"),
-        (TrainConfig(layer_decay=0.7), "lenet5", False, "--layer-decay 0.7 spares weights .* --pretrained or --init"),
-        (TrainConfig(freeze="stages:5"), "lenet5", True, "lenet5 has 5 stages, .*; at most stages:4"),
-        (TrainConfig(layer_decay=0.7), None, True, "mine is not a network of depthwise"),
+        (TrainConfig(freeze="stages:5"), "lenet5", "lenet5 has 5 stages, .*; at most stages:4"),
+        (TrainConfig(layer_decay=0.7), None, "mine is not a network of depthwise"),
     ],
 )
-def test_what_cannot_be_followed_is_refused(config: TrainConfig, model: str | None, is_warm: bool, message: str):
+def test_what_cannot_be_followed_is_refused(config: TrainConfig, model: str | None, message: str):
     network = build(model) if model else nn.Linear(2, 2)
     with pytest.raises(UserError, match=message):
-        check_stages(network, model or "mine", config, is_warm=is_warm)
+        check_stages(network, model or "mine", config)
 
 
 def test_without_either_flag_nothing_is_checked():
-    check_stages(nn.Linear(2, 2), "mine", TrainConfig(), is_warm=False)
+    check_stages(nn.Linear(2, 2), "mine", TrainConfig())
     freeze_stages(nn.Linear(2, 2), TrainConfig(), 0)
 
 

@@ -41,13 +41,11 @@ def _split(blocks: nn.Module, counts: Sequence[int]) -> Iterator[list[nn.Module]
     yield stage
 
 
-def check_stages(model: nn.Module, name: str, config: TrainConfig, *, is_warm: bool) -> None:
+def check_stages(model: nn.Module, name: str, config: TrainConfig) -> None:
     """Raise UserError when --freeze stages:N or --layer-decay cannot be followed with the network `name`."""
     flag = f"--freeze {config.freeze}" if config.num_frozen_stages else f"--layer-decay {config.layer_decay:g}"
     if not config.num_frozen_stages and config.layer_decay == 1:
         return
-    if not is_warm:
-        raise UserError(f"{flag} spares weights that were trained before: give them by --pretrained or --init")
     if not isinstance(model, Network):
         raise UserError(f"{flag}: {name} is not a network of depthwise, its stages are not known")
     num_stages = len(stages(model))

@@ -207,7 +207,7 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
         raise UserError(f"--progressive {request.config.progressive}: not above the input's {geometry.image_size} px")
     if request.config.freeze == "backbone":
         check_can_freeze(model, request.spec.name, is_warm=donor is not None)
-    check_stages(model, request.spec.name, request.config, is_warm=donor is not None)
+    check_stages(model, request.spec.name, request.config)
     if donor:
         check_donor(model, request.spec.name, geometry.channels, donor)
     num_bytes = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, momentum, one copy
