@@ -9,7 +9,7 @@ from depthwise.data.geometry import Geometry
 from depthwise.data.index import Record
 from depthwise.deploy.predict import Classifier, Outputs
 from depthwise.metrics import assess, softmax
-from depthwise.workflows.evaluation import Measured
+from depthwise.workflows.answered import Measured
 from depthwise.workflows.examples import Augmented, least_certain, surest_mistakes
 from depthwise.workflows.reporting import Cost, RunReport, RunSummary
 from depthwise.workflows.run_history import History, RunFile

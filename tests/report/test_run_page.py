@@ -167,6 +167,13 @@ def test_what_to_know_before_believing_the_numbers(how, words):
     assert words in read(made_up_report(LETTERS[:4], **how)).text
 
 
+def test_a_run_that_stopped_by_itself_is_finished():
+    history = made_up_history(4, 30, patience=2)  # its best epoch is the second
+    assert "is not finished" not in read(made_up_report(LETTERS[:4], history=history)).text
+    history = made_up_history(4, 30, patience=3)
+    assert "is not finished" in read(made_up_report(LETTERS[:4], history=history)).text
+
+
 def test_a_good_finished_run_on_many_photos_has_no_warning():
     assert 'class="notice"' not in run_page(made_up_report(LETTERS[:4], num_images=400, skill=4.0)).decode()
 

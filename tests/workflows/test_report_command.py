@@ -15,7 +15,10 @@ from PIL import Image
 import depthwise as dw
 from conftest import FLAGS
 from depthwise.cli import run
+from depthwise.console import Quiet
+from depthwise.data.cache import load
 from depthwise.data.index import read_index
+from depthwise.data.loader import epoch_batches
 from depthwise.errors import CannotWrite
 from depthwise.workflows.reporting import gather
 
@@ -96,6 +99,18 @@ def test_the_command_on_the_page_makes_the_same_run(photos, tmp_path, capsys):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
+def test_the_command_names_the_recipe_and_what_differs_from_it(photos, tmp_path):
+    (tmp_path / "mine.toml").write_text("# Mine.\nmodel = 'lenet5'\nepochs = 1\nbatch_size = 4\n")
+    said = {}
+    for recipe, flags in (("lenet5", ["--epochs", "1"]), (str(tmp_path / "mine.toml"), [])):
+        out = tmp_path / Path(recipe).stem
+        assert run(["train", str(photos), "--out", str(out), "--no-report", "--recipe", recipe, *flags]) == 0
+        said[recipe] = json.loads((out / "starts.jsonl").read_text())["command"]
+    assert "--recipe lenet5" in said["lenet5"] and "--model" not in said["lenet5"] and "--epochs 1" in said["lenet5"]
+    own = said[str(tmp_path / "mine.toml")]
+    assert "--recipe none --model lenet5 --epochs 1 --batch-size 4" in own
+
+
 def test_every_start_is_noted_with_what_was_left_out(photos, tmp_path, capsys):
     data = tmp_path / "photos"
     shutil.copytree(photos, data)
@@ -145,19 +160,16 @@ def test_grey_photos_and_frozen_networks(tmp_path, capsys):
     assert "What the network is shown" not in words(tmp_path / "head" / "report.html")
 
 
-def test_what_the_network_is_shown_is_what_training_showed_it(trained):
-    from depthwise.data.augment import random_crop, random_flip
-    from depthwise.data.cache import read_picture
-    from depthwise.data.order import sample_id
-
+def test_what_the_network_is_shown_is_what_training_showed_it(trained, tmp_path):
     report = gather(trained)
-    records = read_index(trained / "splits.csv").part("train")
-    plain = read_picture(records[0].path, report.card.geometry)
-    np.testing.assert_array_equal(report.augmented[0].plain, plain)
-    ids = np.array([sample_id(records[0].hash)], np.uint64)
-    for epoch, image in enumerate(report.augmented[0].shown):
-        shifted = random_crop(plain[None], ids, 0, epoch, fraction=0.08)
-        np.testing.assert_array_equal(image, random_flip(shifted, ids, 0, epoch)[0])
+    card, records = report.card, read_index(trained / "splits.csv").part("train")
+    config = dw.TrainConfig(batch_size=4)
+    with load(records, card.classes, card.geometry, folder=tmp_path, workers=1, console=Quiet()) as (every, _):
+        np.testing.assert_array_equal(report.augmented[0].plain, every.images[0])
+        for epoch, image in enumerate(report.augmented[0].shown):
+            batches = epoch_batches(every, config, epoch=epoch, workers=0)
+            shown = {number: one for batch in batches for number, one in zip(batch.ids, batch.images, strict=True)}
+            np.testing.assert_array_equal(image, shown[every.ids[0]])
 
 
 def test_networks_that_cannot_be_explained_say_so(photos, tmp_path, capsys, monkeypatch):

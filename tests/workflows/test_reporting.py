@@ -10,7 +10,7 @@ from depthwise.data.geometry import Geometry
 from depthwise.data.index import Index, Record
 from depthwise.deploy.predict import Classifier, Outputs
 from depthwise.report.confusion import most_confused
-from depthwise.workflows.evaluation import Measured
+from depthwise.workflows.answered import Measured
 from depthwise.workflows.examples import add_heat, least_certain, surest_mistakes
 from depthwise.workflows.metrics_table import to_csv
 from depthwise.workflows.reporting import findings_of

@@ -56,7 +56,8 @@ def notices(report: RunReport) -> list[str]:
 
 def _course(report: RunReport) -> str:
     done, asked = len(report.history.rows), report.history.num_epochs
-    if not done or done >= asked:
+    patience, best = report.settings.get("patience"), report.card.training.get("epoch", done)
+    if not done or done >= asked or (patience and done - best >= patience):
         return ""
     return (
         f"This run is not finished: {done} of {asked} epochs are done. It may be going on, or it was stopped; the same "

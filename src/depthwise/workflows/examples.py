@@ -96,7 +96,7 @@ def augmented(records: Sequence[Record], engine: Engine, config: TrainConfig, fo
                 for batch in epoch_batches(few, config, epoch=epoch, workers=0)
                 for number, image in zip(batch.ids.tolist(), batch.images, strict=True)
             }
-            for epoch in range(NUM_EPOCHS)
+            for epoch in range(min(NUM_EPOCHS, config.epochs))
         ]
         return [
             Augmented(record.label, image, tuple(epoch[number] for epoch in epochs))

@@ -4,13 +4,15 @@ import platform
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from depthwise.config import SplitConfig, TrainConfig
 from depthwise.data.audit import Skipped
+from depthwise.errors import UserError
 from depthwise.machine import num_processors, processor
+from depthwise.workflows.recipes import read_recipe
 
 if TYPE_CHECKING:
     from depthwise.workflows.training_start import Request
@@ -53,17 +55,27 @@ def _version(package: str) -> str:
 
 
 def command_of(request: "Request") -> str:
-    """Return the command line that starts or goes on with this run: what was asked for, defaults left out."""
+    """Return the command line that starts or goes on with this run: the recipe and what differs from it."""
     words = ["depthwise", "train", str(request.data), "--out", str(request.folder.path)]
     if request.init:
         words += ["--init", str(request.init)]
-    words += _flags(request.config, TrainConfig()) + _split_flags(request)
+    words += _train_flags(request.config) + _split_flags(request)
     if request.threads is not None:
         words += ["--threads", str(request.threads)]
     if request.device != "auto":
         words += ["--device", request.device]
     words += ["--tensorboard"] * request.tensorboard + ["--resume"] * request.is_resumed
     return shlex.join(words)
+
+
+def _train_flags(config: TrainConfig) -> list[str]:
+    """Return the recipe and what differs from it; all that differs from the defaults for a recipe of one's own."""
+    try:
+        usual = read_recipe(config.recipe).stages({})[-1]
+    except UserError:
+        config = replace(config, recipe="none")
+        usual = TrainConfig()
+    return ["--recipe", config.recipe, *_flags(config, usual)]
 
 
 def _split_flags(request: "Request") -> list[str]:
@@ -76,7 +88,7 @@ def _flags(given: TrainConfig | SplitConfig, usual: TrainConfig | SplitConfig) -
     flags: list[str] = []
     for field in fields(given):
         name, value = field.name, getattr(given, field.name)
-        if value == getattr(usual, name):
+        if value is None or value == getattr(usual, name):
             continue
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
