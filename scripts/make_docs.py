@@ -306,7 +306,7 @@ def input_() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part
+    part.__name__.rstrip("_"): part
     for part in (
         demo,
         demo_short,
