@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from depthwise.kernels import norm as kernels
 from depthwise.kernels.numbers import ACTIVATIONS
@@ -49,7 +48,8 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, x: Tensor) -> "Moments":
         """Measure channels-last (B, C, H, W). Raises ValueError, as PyTorch does, for one number per channel."""
-        functional._verify_batch_size(list(x.shape))
+        if x.numel() == x.shape[1]:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
         flat = positions(x)
         repeats = kernels.num_repeats(*flat.shape)
         near = kernels.typical(flat).astype(np.float32)
