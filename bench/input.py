@@ -125,7 +125,7 @@ def starts() -> dict[str, float]:
             path.parent.mkdir(exist_ok=True)
             photo.putpixel((number % 400, number // 400), (number % 256, 255, 0))
             photo.save(path, quality=85)
-            records.append(Record(path, "cat"))
+            records.append(Record(str(path), "cat"))
         time.sleep(3)  # until files count as settled
         store = Store(Path(folder, "pictures"), 2**34)
         for name in ("first", "second"):

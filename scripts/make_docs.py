@@ -23,6 +23,7 @@ PAGES = (
     "docs/training.md",
     "docs/input.md",
     "docs/performance.md",
+    "docs/speed.md",
 )
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -120,6 +121,43 @@ def predict() -> str:
             f"`depthwise predict model.onnx photo.jpg`: {found['process_ms'] / 1000:.2f} s from start to answer, "
             f"{found['process_mib']} MiB at its peak. {witness(found)}.",
         ]
+    )
+
+
+def predict_folder() -> str:
+    """Return how fast a folder of JPEGs becomes a CSV, beside others' ways, and in how much memory."""
+    found = result("predict_folder")
+    titles = {"depthwise": "`depthwise predict model.onnx FOLDER --out answers.csv`, mobilenet_v2"}
+    titles["timm"] = f"timm's loader and eager PyTorch, mobilenetv2_100 ({found['versions'].get('timm')})"
+    titles["ultralytics"] = f"`predict(stream=True)`, yolov8n-cls ({found['versions'].get('ultralytics')})"
+    rows = []
+    for name, rate in found["images_per_s"].items():
+        more = (
+            ("", "")
+            if name not in found["times_ours"]
+            else (f"{found['times_ours'][name]:.1f} x", f"{found['times_ours_loop'][name]:.1f} x")
+        )
+        rows.append(f"| {titles[name]} | {rate:.0f} | {more[0]} | {more[1]} |")
+    return "\n".join(
+        [
+            "| from JPEGs to a CSV | images/s | its time over ours | without its start |",
+            "|---|---:|---:|---:|",
+            *rows,
+            "",
+            f"{found['num_photos']:,} photos of 500 x 375 px, 224 px into the network, random weights; whole processes "
+            f"by turns, median of {len(found['wall_s']['depthwise'])}; *without its start*: the peer's loop alone over "
+            f"our whole process. `bench/predict_folder.py`: {witness(found)}.",
+        ]
+    )
+
+
+def predict_memory() -> str:
+    """Return the memory of predicting for few and many photos."""
+    found = result("predict_memory")
+    peaks = ", ".join(f"{name}: {mib} MiB" for name, mib in found["peak_mib"].items())
+    return (
+        f"Peak memory of the whole process, mobilenet_v1_x0_25 at 64 px: {peaks}. `bench/predict_folder.py`: "
+        f"{witness(found)}."
     )
 
 
@@ -276,6 +314,8 @@ PARTS: dict[str, Callable[[], str]] = {
         recalibration,
         startup,
         predict,
+        predict_folder,
+        predict_memory,
         peers,
         audit,
         unknown,

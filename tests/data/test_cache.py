@@ -28,7 +28,7 @@ def records(tmp_path, save_noise) -> list[Record]:
     """Six pictures of 10 x 6 px and classes fox, cat, dog, fox, cat, dog; the third is broken."""
     folder = tmp_path / "photos"
     made = [
-        Record(save_noise(folder / f"{number}.png", number, (10, 6)), ("fox", "cat", "dog")[number % 3])
+        Record(str(save_noise(folder / f"{number}.png", number, (10, 6))), ("fox", "cat", "dog")[number % 3])
         for number in range(6)
     ]
     made[2].path.write_bytes(b"<html>")
@@ -132,7 +132,7 @@ def test_a_full_disk_is_told_before_anything_is_decoded(records, tmp_path, monke
 
     monkeypatch.setattr(cache, "MAX_IN_MEMORY", 0)
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    monkeypatch.setattr(cache, "decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(cache, "decode_image", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UserError) as caught, loading(records, tmp_path):
         pass
     assert str(caught.value) == f"no room for 0.0 GiB of decoded pictures in {tmp_path}: No space left on device"
@@ -144,6 +144,16 @@ def test_a_folder_that_is_not_there_is_told(records, tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fit", ["squash", "letterbox", "crop"])
+@pytest.mark.parametrize("size", [(20, 31), (12, 12)])  # and one that has the size already
+def test_a_picture_read_is_the_one_decoded_then_fitted_to_the_bit(tmp_path, save_noise, size, fit, channels):
+    geometry = Geometry(12, channels, fit)
+    for mode in ("L", "RGB"):
+        photo = save_noise(tmp_path / f"{mode}.png", 1, size, mode)
+        found = read_picture(photo, geometry)
+        assert found.shape == (12, 12, channels) and found.dtype == np.uint8
+        np.testing.assert_array_equal(found, apply(decode(photo, channels), geometry))
 def same(one, other) -> bool:
     return (
         np.array_equal(one.images, other.images)
@@ -171,7 +181,7 @@ def test_a_second_run_reads_no_file_of_an_unchanged_folder(records, tmp_path, st
         pass
     for module in ("cache", "contents"):
         monkeypatch.setattr(f"depthwise.data.{module}.content_hash", lambda path: pytest.fail(f"read {path}"))
-    monkeypatch.setattr(cache, "decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(cache, "decode_image", lambda *_: pytest.fail("decoded"))
     with loading(records, tmp_path, store=store) as (dataset, skipped):
         assert (len(dataset), len(skipped)) == (5, 1)
 
@@ -206,7 +216,7 @@ def test_a_photo_that_changes_while_it_is_read_is_not_stored(records, tmp_path, 
         def warn(self, text):
             seen.append(text)
 
-    real = cache.decode
+    real = cache.decode_image
 
     def decode_and_change(path, *rest):
         pixels = real(path, *rest)
@@ -214,7 +224,7 @@ def test_a_photo_that_changes_while_it_is_read_is_not_stored(records, tmp_path, 
             save_noise(path, 99, (10, 6))
         return pixels
 
-    monkeypatch.setattr(cache, "decode", decode_and_change)
+    monkeypatch.setattr(cache, "decode_image", decode_and_change)
     with loading(records, tmp_path, store=store, console=Console()) as (dataset, _):
         assert len(dataset) == 5
     assert seen == [
@@ -226,7 +236,7 @@ def test_a_photo_that_changes_while_it_is_read_is_not_stored(records, tmp_path, 
 def test_files_that_cannot_be_read_are_named_with_the_store_too(records, tmp_path, store):
     records[0].path.unlink()
     os.mkfifo(records[1].path.with_name("pipe.png"))
-    records[1] = replace(records[1], path=records[1].path.with_name("pipe.png"))
+    records[1] = replace(records[1], place=str(records[1].path.with_name("pipe.png")))
     with loading(records, tmp_path, store=store) as (dataset, skipped):
         assert len(dataset) == 3
         assert {item.reason for item in skipped} == {"missing", "not_a_file", "not_a_picture"}
@@ -280,7 +290,7 @@ def test_pictures_to_cut_from_are_larger_and_shown_at_the_networks_size(photo_re
 
 @pytest.fixture
 def photo_record() -> Record:
-    return Record(Path(__file__).parents[1] / "photos" / "chelsea.jpg", "cat")
+    return Record(str(Path(__file__).parents[1] / "photos" / "chelsea.jpg"), "cat")
 
 
 def test_only_pictures_to_cut_from_may_be_drafts(photo_record, tmp_path):

@@ -16,7 +16,7 @@ def dataset(number: int) -> Dataset:
     """Pictures of noise, each one's label its number."""
     images = np.random.default_rng(0).integers(0, 256, (number, 8, 8, 3), np.uint8)
     ids = np.random.default_rng(1).integers(0, 2**63, number).astype(np.uint64)
-    return Dataset(images, np.arange(number), ids, tuple(Record(Path(f"{i}.png"), str(i)) for i in range(number)))
+    return Dataset(images, np.arange(number), ids, tuple(Record(str(Path(f"{i}.png")), str(i)) for i in range(number)))
 
 
 def batches(data: Dataset, *, how: Augmentation | None = None, crop: float = 0.2, flip: bool = True, **changes):

@@ -15,6 +15,7 @@ from depthwise.models.create import create_model
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path))
+    monkeypatch.setattr(choice, "BUDGET_S", float("inf"))
     torch.manual_seed(0)
     return create_model("mobilenet_v2_x0_35", num_classes=5, small_input=True)
 
@@ -22,8 +23,7 @@ def model(tmp_path, monkeypatch):
 def test_each_place_has_its_way_and_the_network_is_as_before(model):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     classes = [type(module) for module in model.modules()]
-    images = torch.randn(2, 3, 32, 32)
-    random = torch.get_rng_state()
+    images, random = torch.randn(2, 3, 32, 32), torch.get_rng_state()
     chosen = choose(model, images, precision="fp32")
     assert set(chosen.values()) <= {"fused", "torch"} and len(chosen) > 20
     assert any(key.startswith("block 3x3/2") for key in chosen) and any(key.startswith("depthwise") for key in chosen)

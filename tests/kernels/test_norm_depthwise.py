@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_norm_act import TOLERANCE, distance, leaf, pair, some_gradient
+from test_norm_act import distance, leaf, pair, some_gradient
 
 from depthwise.kernels.norm_depthwise import norm_depthwise, window_of
 from depthwise.kernels.twins import norm_depthwise as twin

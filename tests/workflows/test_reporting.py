@@ -31,7 +31,7 @@ class Exported:
 
 
 def measured():
-    records = tuple(Record(Path(f"{n}.png"), Exported.card.classes[label]) for n, label in enumerate(LABELS))
+    records = tuple(Record(f"{n}.png", Exported.card.classes[label]) for n, label in enumerate(LABELS))
     outputs = Outputs(np.log(STATED + 1e-9).astype(np.float32), STATED, None)
     return Measured(Classifier(Exported()), records, LABELS, outputs, ())
 
@@ -62,10 +62,10 @@ def test_the_most_confused_pairs():
 
 def test_groups_and_what_lies_on_two_sides_is_told():
     records = (
-        Record(Path("a"), "x", "train", "1", "g"),
-        Record(Path("b"), "x", "test", "2", "g"),
-        Record(Path("c"), "x", "train", "3"),
-        Record(Path("d"), "x", "valid", "3"),
+        Record("a", "x", "train", "1", "g"),
+        Record("b", "x", "test", "2", "g"),
+        Record("c", "x", "train", "3"),
+        Record("d", "x", "valid", "3"),
     )
     groups, copies, torn = findings_of(Index(Path("s.csv"), records))
     assert groups.startswith("1 groups of look-alikes") and "the largest has 2" in groups

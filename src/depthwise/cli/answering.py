@@ -31,9 +31,10 @@ def predict(
     /,
     *photos: Annotated[str, Parameter(allow_leading_hyphen=True)],
     top_k: int = 5,
-    format: Literal["table", "json", "jsonl", "csv"] = "table",
+    format: Literal["table", "json", "jsonl", "csv"] | None = None,
     json_: AsJson = False,
     out: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Overwrite = False,
     views: Views = "1",
     image_size: ImageSize = None,
@@ -43,7 +44,7 @@ def predict(
 ) -> int:
     """Say what photos show, in the order given; a photo that cannot be read is a row with its reason.
 
-    Example: depthwise predict runs/first holiday/*.jpg --format csv --out answers.csv
+    Example: depthwise predict runs/first holiday --out answers.csv
 
     Parameters
     ----------
@@ -54,31 +55,49 @@ def predict(
     top_k
         How many classes to name per photo.
     format
-        table, json (one array), jsonl (one object a line) or csv.
+        table, json (one array), jsonl (one object a line) or csv; by default as the file's name ends, else table.
     out
-        File to write instead of standard output.
+        File to write instead of standard output. Rows of csv and jsonl are in it as soon as they are known.
+    resume
+        Go on with the csv or jsonl file that is there: only photos without an answer in it are looked at.
     """
     if not photos:
         raise UserError("predict needs photos: files, folders, globs, or - for paths on standard input")
-    if out and out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    if resume and overwrite:
+        raise UserError("--resume goes on with a file, --overwrite replaces it: give one of them")
+    if out and out.exists() and not overwrite and not resume:
+        raise UserError(
+            f"{out} exists; choose another --out, go on with it by --resume, or replace it with --overwrite"
+        )
     for photo in photos:  # "-" had to be let through, so other hyphens came too
         if photo.startswith("-") and photo != "-" and not os.path.lexists(photo):
             raise UserError(f"predict has no option {photo}\nHelp: depthwise predict --help")
-    from depthwise.workflows.loading import load
-    from depthwise.workflows.prediction import Output
+    from depthwise.workflows.prediction import ENDINGS, Output
+    from depthwise.workflows.prediction import predict as run_predict
 
     terminal = terminal_of(is_say_result=False)
-    classifier = load(model, device, factory, image_size=image_size, views=views, console=terminal)
-    output = Output("json" if json_ else format, out, sys.stdout)
-    num_answers, num_failed = output.write(
-        classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal
+    form = "json" if json_ else format or (ENDINGS.get(out.suffix.lower(), "table") if out else "table")
+    output = Output(form, out, sys.stdout, is_resumed=resume)
+    tally = run_predict(
+        model,
+        list(photos),
+        sys.stdin,
+        output,
+        top_k=top_k,
+        views=views,
+        image_size=image_size,
+        factory=factory,
+        device=device,
+        workers=workers,
+        console=terminal,
     )
-    if not num_answers:
+    if not tally.num_answers:
         raise UserError(f"no photos found in {', '.join(photos)}")
-    if num_failed:
-        terminal.warn(f"{num_failed} of {num_answers} photos could not be used")
-    return 1 if num_failed else 0
+    if tally.num_kept:
+        terminal.say(f"{tally.num_kept:,} of {tally.num_answers:,} answers were in {out} already")
+    if tally.num_failed:
+        terminal.warn(f"{tally.num_failed} of {tally.num_answers} photos could not be used")
+    return 1 if tally.num_failed else 0
 
 
 @app.command(sort_key=7)
@@ -101,7 +120,8 @@ def explain(
     Parameters
     ----------
     model
-        A run folder or a model file; an exported .onnx file keeps no maps.
+        A run folder or a model file; an exported .onnx file (needs no torch) where pooling and one linear layer end
+        its network.
     photo
         The photo.
     out

@@ -22,8 +22,8 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, content_hash, parallel
 from depthwise.data.augment_maps import identity, in_pixels
 from depthwise.data.contents import contents_of
-from depthwise.data.decode import Pixels, decode
-from depthwise.data.geometry import Geometry, apply
+from depthwise.data.decode import Pixels, decode, decode_image
+from depthwise.data.geometry import Geometry, apply_to_image
 from depthwise.data.index import Record
 from depthwise.data.order import Ids, sample_id
 from depthwise.data.pack import HASH_BYTES, picture_sum, value_counts
@@ -93,7 +93,7 @@ def read_picture(path: Path, geometry: Geometry, *, is_draft: bool = False) -> P
     """
     at_least = round(geometry.image_size / geometry.crop_share) if is_draft else None
     try:
-        return apply(decode(path, geometry.channels, at_least), geometry)
+        return apply_to_image(decode_image(path, geometry.channels, at_least), geometry)
     except UnusablePicture as error:
         return Skipped(path, error.reason, error.detail)
 

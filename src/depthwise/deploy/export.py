@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from depthwise.artifact import KEY, Card
 from depthwise.data.geometry import Geometry
+from depthwise.deploy.class_map import find_head
 from depthwise.deploy.decision import read_decision
 from depthwise.deploy.resize import Resize
 from depthwise.models.blocks import Network
@@ -77,10 +78,10 @@ def to_onnx(model: nn.Module, card: Card, *, takes_any_size: bool = True) -> Any
 
 
 def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
-    """Return the file's bytes, with the card and `more` in its metadata."""
+    """Return the file's bytes, with the card, where its class activation map lies, and `more` in its metadata."""
     from onnx import helper
 
-    metadata = {"card": replace(card, training={}).to_json()} | more
+    metadata = {"card": replace(card, training={}).to_json(), "class_map": find_head(proto.graph)} | more
     helper.set_model_props(proto, {KEY: json.dumps(metadata, ensure_ascii=False)})
     data: bytes = proto.SerializeToString()
     return data

@@ -1,9 +1,11 @@
 """From photos to answers, whatever computes the logits. Imports no torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -11,14 +13,16 @@ from numpy.typing import NDArray
 
 from depthwise.artifact import Card
 from depthwise.config import default_workers
-from depthwise.data.audit import Skipped, parallel
+from depthwise.data.audit import Skipped
 from depthwise.data.views import ViewKind, Views, read_views
 from depthwise.deploy.decision import read_decision
+from depthwise.deploy.stream import groups, in_order, live_groups
 from depthwise.deploy.unknown import Features
 from depthwise.errors import UnusablePicture, UserError
 from depthwise.metrics import Logits, softmax
 
-BATCH = 32
+BATCH = 8
+"""Photos that one thread reads and answers for at a time: larger batches leave the processor's caches."""
 
 
 class Engine(Protocol):
@@ -91,12 +95,13 @@ class Prediction:
 class Classifier:
     """A model ready to answer: `Classifier.predict("photo.jpg")`. Made by `depthwise.load`."""
 
-    def __init__(self, engine: Engine, views: ViewKind = "1") -> None:
+    def __init__(self, engine: Engine, views: ViewKind = "1", *, is_concurrent: bool = False) -> None:
         """`views`: of which views of a photo the probabilities are averaged (`data.views`).
 
+        `is_concurrent`: several threads may call the engine at a time.
         Raises UserError when the file's rule for decisions does not fit, or needs features that the engine has not.
         """
-        self.engine, self.views = engine, views
+        self.engine, self.views, self.is_concurrent = engine, views, is_concurrent
         self.decision = read_decision(engine.card)
         has_features = isinstance(engine, FeatureEngine) and engine.has_features
         self.feature_engine = cast(FeatureEngine, engine) if has_features else None
@@ -123,21 +128,28 @@ class Classifier:
         return read_views(photo, self.engine.card.geometry, self.views)
 
     def predict_many(
-        self, photos: Iterable[str | Path], top_k: int = 5, *, workers: int | None = None
+        self, photos: Iterable[str | Path], top_k: int = 5, *, workers: int | None = None, is_live: bool = False
     ) -> Iterator[Prediction]:
         """Yield an answer per photo, in their order; one that cannot be read is an answer with `error`.
 
-        Photos are decoded by `workers` threads (default: one per processor) and never all held in memory.
+        `workers` threads (default: one per processor) each read some photos and answer for them, never all at once.
+        `is_live`: photos come one by one; answer what there is instead of waiting for more.
         """
-        paths, pictures = _tee(photos)
-        workers = default_workers() if workers is None else workers
-        found = parallel(lambda photo: self.read(Path(photo)), pictures, workers)
-        while batch := list(islice(found, BATCH)):
-            names = [str(next(paths)) for _ in batch]
-            usable = [(n, p) for n, p in zip(names, batch, strict=True) if not isinstance(p, Skipped)]
-            answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
-            for name, pixels in zip(names, batch, strict=True):
-                yield Prediction(name, error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
+        workers = max(1, default_workers() if workers is None else workers)
+        turn = nullcontext() if self.is_concurrent else Lock()
+
+        def answer(names: list[str | Path]) -> list[Prediction]:
+            pictures = [self.read(Path(name)) for name in names]
+            usable = [(str(n), p) for n, p in zip(names, pictures, strict=True) if not isinstance(p, Skipped)]
+            with turn:
+                answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
+            return [
+                Prediction(str(name), error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
+                for name, pixels in zip(names, pictures, strict=True)
+            ]
+
+        grouped = live_groups(photos, BATCH) if is_live else groups(photos, BATCH)
+        yield from chain.from_iterable(in_order(answer, grouped, workers))
 
     def outputs(self, pictures: Sequence[Views], *, wants_features: bool = False) -> Outputs:
         """Return what the model says of one photo or more."""
@@ -183,10 +195,3 @@ class Classifier:
             return [None] * len(logits)
         rows = self._probabilities(logits)
         return [Score(self.classes[row.argmax()], float(row.max())) for row in rows]
-
-
-def _tee(photos: Iterable[str | Path]) -> tuple[Iterator[str | Path], Iterator[str | Path]]:
-    from itertools import tee
-
-    first, second = tee(photos)
-    return first, second

@@ -5,8 +5,8 @@ back. Here the next norm's gradient is formed row by row, and so is the activate
 each come the weights' gradient, the input's through its activation, and the sums that the norm before needs: three
 tensors are read, one is written.
 
-oneDNN's backward of a 5x5 kernel or of stride 2 takes 10 to 100 times as long as its forward. Its forward is better than
-what numba makes of the same loops, and stays.
+oneDNN's backward of a 5x5 kernel or of stride 2 takes 10 to 100 times as long as its forward. Its forward is better
+than what numba makes of the same loops, and stays.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from depthwise.kernels.lanes import WIDTH, add, fma, load, store, zero
-from depthwise.kernels.norm import LANES
+from depthwise.kernels.norm import LANES, into_float64
 from depthwise.kernels.numbers import activate, inline, narrow, slope, widen
 from depthwise.kernels.threads import kernel
 
@@ -44,7 +44,7 @@ def _load_kind(kind: Any, low: Any, high: Any, x: Any, i: Any, table: Any, rows:
 def _load_back(
     kind: Any, low: Any, high: Any, g: Any, z: Any, i: Any, table: Any, rows: Any, slot: Any, halo: Any, stride: Any
 ) -> None:
-    """Set every stride-th position of a ring's row to the gradient before the next norm; see norm.undo for the table."""
+    """Set every stride-th position of a ring's row to the gradient before the next norm, by norm.undo's table."""
     for w in range(g.shape[1]):
         at = halo + w * stride
         for c in range(g.shape[2]):
@@ -78,7 +78,7 @@ def _add_weight_gradient(
     a, b, c = load(dw, k), load(dw, k + n), load(dw, k + 2 * n)
     if size == 3:
         d, e, f = zero(), zero(), zero()
-        for o in range(width // 2):
+        for _ in range(width // 2):
             u, v = load(back, p), load(back, p + step)
             a, b, c = fma(u, load(rows, q), a), fma(u, load(rows, q + n), b), fma(u, load(rows, q + 2 * n), c)
             r = q + step
@@ -90,7 +90,7 @@ def _add_weight_gradient(
         a, b, c = add(a, d), add(b, e), add(c, f)
     else:
         d, e = load(dw, k + 3 * n), load(dw, k + 4 * n)
-        for o in range(width):
+        for _ in range(width):
             u = load(back, p)
             a, b, c = fma(u, load(rows, q), a), fma(u, load(rows, q + n), b), fma(u, load(rows, q + 2 * n), c)
             d, e = fma(u, load(rows, q + 3 * n), d), fma(u, load(rows, q + 4 * n), e)
@@ -103,23 +103,39 @@ def _add_weight_gradient(
 
 
 @inline
-def _gather(out: Any, at: Any, back: Any, weights: Any, begins: Any, taken: Any, num: Any, n: Any, size: Any) -> None:
-    """Set four neighbouring positions of the input's gradient, sixteen channels of each.
+def _shares(reach: Any, out_height: Any, size: Any, stride: Any, slots: Any, taps: Any) -> Any:
+    """Set the slots of the output rows that a row of inputs went into, and the taps it met; return how many."""
+    num = 0
+    for kh in range(size):
+        at = reach - kh
+        if at >= 0 and at % stride == 0 and at // stride < out_height:
+            slots[num] = at // stride % size
+            taps[num] = kh * size
+            num += 1
+    return num
 
-    `begins`: where the rows of gradients begin that have a share in it, `taken`: those of the kernel's rows in weights.
+
+@inline
+def _gather(
+    out: Any, c: Any, width: Any, back: Any, weights: Any, begins: Any, taps: Any, num: Any, n: Any, size: Any
+) -> None:
+    """Set a row of the input's gradient, sixteen channels of it, by four positions at a time.
+
+    `begins`: where the rows of gradients begin that have a share in it; `taps`: where in weights their rows begin.
     """
-    a, b, c, d = zero(), zero(), zero(), zero()
-    for j in range(num):
-        p, k = begins[j] + at, taken[j]
-        for kw in range(size):
-            w = load(weights, k)
-            a, b = fma(w, load(back, p), a), fma(w, load(back, p + n), b)
-            c, d = fma(w, load(back, p + 2 * n), c), fma(w, load(back, p + 3 * n), d)
-            p, k = p + n, k + n
-    store(out, at, a)
-    store(out, at + n, b)
-    store(out, at + 2 * n, c)
-    store(out, at + 3 * n, d)
+    for at in range(c, c + width * n, 4 * n):
+        q, r, s, t = zero(), zero(), zero(), zero()
+        for j in range(num):
+            p, k = begins[j] + at, taps[j] + c
+            for _ in range(size):
+                w = load(weights, k)
+                q, r = fma(w, load(back, p), q), fma(w, load(back, p + n), r)
+                s, t = fma(w, load(back, p + 2 * n), s), fma(w, load(back, p + 3 * n), t)
+                p, k = p + n, k + n
+        store(out, at, q)
+        store(out, at + n, r)
+        store(out, at + 2 * n, s)
+        store(out, at + 3 * n, t)
 
 
 @inline
@@ -198,24 +214,14 @@ def convolve_back(
                                 size,
                             )
                     taken += 1
-                num = 0
-                for kh in range(size):
-                    reach = i + top - kh
-                    if reach >= 0 and reach % stride == 0 and reach // stride < out_height:
-                        begins[num] = reach // stride % size * pitch + (left + 1) * n
-                        taps[num] = kh * size * n
-                        num += 1
+                num = _shares(i + top, out_height, size, stride, begins, taps)
+                for j in range(num):
+                    begins[j] = begins[j] * pitch + (left + 1) * n
+                    taps[j] *= n
                 for c in range(0, n, WIDTH):
-                    for w in range(0, width, 4):
-                        _gather(flat_row, w * n + c, flat_back, flat_mirrored, begins, taps, num, n, size)
-                    for j in range(num):
-                        taps[j] += WIDTH
+                    _gather(flat_row, c, width, flat_back, flat_mirrored, begins, taps, num, n, size)
                 _store_slopes_kind(kind, low, high, row, width, x, dx, image * height + i, table, partial)
-                for c in range(num_channels):
-                    sums[t, 0, c] += partial[c]
-                    sums[t, 1, c] += partial[LANES + c]
-                    partial[c] = F(0)
-                    partial[LANES + c] = F(0)
+                into_float64(partial, num_channels, sums, t)
             for k in range(size * size):
                 for c in range(n):
                     gradients[t, k, c] += dw[k * n + c]

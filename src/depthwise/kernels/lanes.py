@@ -7,14 +7,16 @@ write to another: it would have to ask for each pair whether they overlap.
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
 
+intrinsic: Any = extending.intrinsic  # its type would have callers pass what the compiler passes
 WIDTH = 16
 VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """numba's type of sixteen numbers."""
 
     def __init__(self) -> None:
@@ -25,7 +27,7 @@ LANES = Lanes()
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, type_: Any) -> None:
         super().__init__(manager, type_, VECTOR)
 

@@ -6,14 +6,15 @@ evaluation, on a GPU, and where `plain` names the place, they compute what the p
 
 import math
 from collections.abc import Set
-from typing import ClassVar
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from depthwise.kernels.norm import LANES
 from depthwise.kernels.threads import can_launch
-from depthwise.models import blocks, efficientnet, mobilenet_v2, mobilenet_v3, resnet, senet
+from depthwise.models import blocks, efficientnet, mobilenet_v2, mobilenet_v3, resnet
 
 ACT_NAMES: dict[type[nn.Module], str] = {
     nn.Identity: "none",
@@ -139,7 +140,7 @@ class FusedConvNormAct(Fused, blocks.ConvNormAct):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.is_fused(x):
-            return super().forward(x)
+            return self.plain.forward(self, x)  # type: ignore[no-any-return]
         conv, norm, act = parts(self)
         if is_depthwise(conv) and has_many(x):
             return depthwise_or_conv(in_working_type(x), None, self)
@@ -161,9 +162,9 @@ def in_working_type(x: Tensor) -> Tensor:
 class FusedInverted(Fused):
     """Expand, depthwise, squeeze-and-excite, project and sum: MobileNetV2's, MobileNetV3's and EfficientNet's block."""
 
-    expand: nn.Module
-    depthwise: nn.Module
-    project: nn.Module
+    expand: Any
+    depthwise: Any
+    project: Any
     is_residual: bool
 
     def describe(self) -> str:
@@ -180,13 +181,13 @@ class FusedInverted(Fused):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.is_fused(x) or not is_depthwise(parts(self.depthwise)[0]) or not has_many(x[..., ::2, ::2]):
-            return super().forward(x)  # type: ignore[no-any-return]
+            return self.plain.forward(self, x)  # type: ignore[no-any-return]
         if isinstance(self.expand, nn.Identity):
             y = depthwise_or_conv(in_working_type(x), None, self.depthwise)
         else:
             conv, norm, act = parts(self.expand)
             y = depthwise_or_conv(conv(x), (norm, act), self.depthwise)
-        y = self.se(y) if hasattr(self, "se") else y
+        y = getattr(self, "se", nn.Identity())(y)
         conv, norm, _ = parts(self.project)
         y = conv(y)
         if not self.is_residual:
@@ -234,10 +235,10 @@ class FusedResidual(Fused, resnet.Residual):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.is_fused(x) or not isinstance(self.scale, nn.Identity) or self.shortcut is None:
-            return super().forward(x)
+            return self.plain.forward(self, x)
         y = x
         assert isinstance(self.branch, nn.Sequential)
-        for layer in self.branch[:-1]:
+        for layer in list(self.branch)[:-1]:
             y = layer(y)
         conv, norm, _ = parts(self.last())
         y, around = conv(y), self.shortcut(x)
@@ -259,7 +260,7 @@ class FusedSqueezeExcite(Fused, blocks.SqueezeExcite):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.is_fused(x):
-            return super().forward(x)
+            return self.plain.forward(self, x)
         from depthwise.kernels.squeeze_excite import squeeze_excite
 
         return squeeze_excite(x, self.gates, list(self.parameters()))
@@ -286,7 +287,7 @@ class FusedSequential(Fused, nn.Sequential):
         """Return norms with a known activation behind them, by their index."""
         layers = list(self)
         found = {}
-        for index, (layer, after) in enumerate(zip(layers, layers[1:], strict=False)):
+        for index, (layer, after) in enumerate(pairwise(layers)):
             act = act_name(after)
             if isinstance(layer, nn.BatchNorm2d) and act not in (None, "none"):
                 found[index] = (layer, act)
@@ -294,7 +295,7 @@ class FusedSequential(Fused, nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor) or not self.is_fused(x):
-            return super().forward(x)  # type: ignore[no-any-return]
+            return self.plain.forward(self, x)  # type: ignore[no-any-return]
         pairs, layers = self.pairs(), list(self)
         index = 0
         while index < len(layers):

@@ -83,7 +83,8 @@ def _add_moments(x: Any, first: Any, end: Any, table: Any, partial: Any) -> None
 
 
 @inline
-def _into_float64(partial: Any, n: Any, sums: Any, t: Any) -> None:
+def into_float64(partial: Any, n: Any, sums: Any, t: Any) -> None:
+    """Add both rows of float32 sums to part t's, and clear them."""
     for j in range(n):
         sums[t, 0, j] += partial[j]
         sums[t, 1, j] += partial[LANES + j]
@@ -93,7 +94,10 @@ def _into_float64(partial: Any, n: Any, sums: Any, t: Any) -> None:
 
 @kernel
 def moments(x: Any, table: Any, num_parts: int) -> Any:
-    """Return (parts, 2, LANES): sums of d and of d * d, d = x - table: channel values near the mean, so nothing cancels."""
+    """Return (parts, 2, LANES): sums of d and of d * d, d = x - table.
+
+    The table holds channel values near the mean, so that nothing cancels.
+    """
     sums = np.zeros((num_parts, 2, LANES), np.float64)
     m, n = x.shape
     for t in prange(num_parts):
@@ -101,7 +105,7 @@ def moments(x: Any, table: Any, num_parts: int) -> Any:
         end = m * (t + 1) // num_parts
         for first in range(m * t // num_parts, end, BLOCK):
             _add_moments(x, first, min(first + BLOCK, end), table, partial)
-            _into_float64(partial, n, sums, t)
+            into_float64(partial, n, sums, t)
     return sums
 
 
@@ -192,7 +196,7 @@ def slopes(g: Any, x: Any, seen: Any, table: Any, kind: int, low: Any, high: Any
         end = m * (t + 1) // num_parts
         for first in range(m * t // num_parts, end, BLOCK):
             _add_slopes_kind(kind, low, high, g, x, seen, first, min(first + BLOCK, end), table, partial)
-            _into_float64(partial, n, sums, t)
+            into_float64(partial, n, sums, t)
     return sums
 
 
@@ -232,9 +236,22 @@ def _undo_kind(
 
 @kernel
 def undo(
-    g: Any, x: Any, seen: Any, table: Any, kind: int, low: Any, high: Any, dx: Any, dr: Any, has_dr: bool, num_parts: int,
-) -> None:  # fmt: skip
-    """Set dx to g' table[3] + (x - table[0]) table[4] + table[5], and dr, the residual's gradient, to g'; see `slopes`."""
+    g: Any,
+    x: Any,
+    seen: Any,
+    table: Any,
+    kind: int,
+    low: Any,
+    high: Any,
+    dx: Any,
+    dr: Any,
+    has_dr: bool,
+    num_parts: int,
+) -> None:
+    """Set dx to g' table[3] + (x - table[0]) table[4] + table[5]; see `slopes`.
+
+    And dr, the residual's gradient, to g'.
+    """
     m = len(x)
     for t in prange(num_parts):
         for i in range(m * t // num_parts, m * (t + 1) // num_parts):

@@ -163,7 +163,7 @@ class _NormAct(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *outputs = ctx.saved_tensors
         grad, output = channels_last(grad), outputs[0] if outputs else None

@@ -94,7 +94,7 @@ class _Sandwich(torch.autograd.Function):
         return apply_affine(z, after, after_act)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, z, weight = ctx.saved_tensors
         before, after = ctx.before, ctx.after

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
+from numba import extending, njit
 from numba.core import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
+intrinsic: Any = extending.intrinsic  # its type would have callers pass what the compiler passes
 CLAMP, HARD_SWISH, SILU = 0, 1, 2
 INFINITY = float("inf")
 ACTIVATIONS: dict[str, tuple[int, np.float32, np.float32]] = {

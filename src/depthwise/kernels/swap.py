@@ -29,7 +29,7 @@ def unfuse(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, Fused):
             module.__dict__.pop("left_plain", None)
-            module.__class__ = module.plain
+            module.__class__ = module.plain  # type: ignore[assignment]
     return model
 
 

@@ -23,6 +23,7 @@ def load(
     *,
     image_size: int | None = None,
     views: ViewKind = "1",
+    threads: int | None = None,
     console: Quiet | None = None,
 ) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
@@ -30,7 +31,8 @@ def load(
     An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the
     package.module:function that makes the network of a file that was trained with your own; nothing else in a file is
     ever called. `image_size` replaces the side of the network's input, where the network takes other sizes and is not
-    exported; `views`: of which views of a photo the probabilities are averaged.
+    exported; `views`: of which views of a photo the probabilities are averaged. `threads`: processors that one call of
+    an `.onnx` file's engine computes with, all by default.
     """
     path = find_model(path)
     if path.suffix == ".onnx":
@@ -39,7 +41,7 @@ def load(
                 f"--image-size {image_size}: an exported file computes at the size that it was exported with; give the "
                 "run folder or the model file that it was made from"
             )
-        return Classifier(OnnxEngine(path), views)
+        return Classifier(OnnxEngine(path, threads=threads), views, is_concurrent=True)
     card = artifact.read_card(path)
     if card.kind != "model":
         raise UserError(f"{path}: a checkpoint to go on training from, not a model; take best.safetensors beside it")
