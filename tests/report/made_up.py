@@ -44,8 +44,7 @@ def made_up_measured(classes, *, num_images=60, seed=0, skill=2.0, split="valid"
         calibration={"temperature": 0.5},
     )
     records = tuple(
-        Record(f"/photos/{number}.png", classes[label], split, f"{number:032x}")
-        for number, label in enumerate(labels)
+        Record(f"/photos/{number}.png", classes[label], split, f"{number:032x}") for number, label in enumerate(labels)
     )
     outputs = Outputs(logits, softmax(logits / np.float32(0.5)), None)
     return Measured(Classifier(Said(card)), records, labels, outputs, ())
