@@ -154,6 +154,8 @@ def test_a_picture_read_is_the_one_decoded_then_fitted_to_the_bit(tmp_path, save
         found = read_picture(photo, geometry)
         assert found.shape == (12, 12, channels) and found.dtype == np.uint8
         np.testing.assert_array_equal(found, apply(decode(photo, channels), geometry))
+
+
 def same(one, other) -> bool:
     return (
         np.array_equal(one.images, other.images)

@@ -4,7 +4,6 @@
 evaluation, on a GPU, and where `plain` names the place, they compute what the plain class computes.
 """
 
-import math
 from collections.abc import Set
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -71,11 +70,6 @@ def can_fuse(norm: nn.Module) -> bool:
     )
 
 
-def has_many(x: Tensor) -> bool:
-    """Return whether a batch norm has more than one number per channel; where not, PyTorch's own raises."""
-    return len(x) * math.prod(x.shape[2:]) > 1
-
-
 def act_name(act: nn.Module | None) -> str | None:
     """Return the kernels' name of an activation; none for None; None when they do not have it."""
     return "none" if act is None else ACT_NAMES.get(type(act))
@@ -104,7 +98,7 @@ def is_depthwise(conv: nn.Conv2d) -> bool:
     )
 
 
-def norm_or_plain(x: Tensor, norm: nn.BatchNorm2d, act: str, residual: Tensor | None = None) -> Tensor:
+def fused_norm(x: Tensor, norm: nn.BatchNorm2d, act: str, residual: Tensor | None = None) -> Tensor:
     """Return act(norm(x) + residual) by the kernel."""
     from depthwise.kernels.norm_act import norm_act
 
@@ -113,7 +107,7 @@ def norm_or_plain(x: Tensor, norm: nn.BatchNorm2d, act: str, residual: Tensor | 
     return norm_act(x, norm, act, residual)
 
 
-def depthwise_or_conv(x: Tensor, before: tuple[nn.BatchNorm2d, str] | None, block: nn.Module) -> Tensor:
+def fused_depthwise(x: Tensor, before: tuple[nn.BatchNorm2d, str] | None, block: nn.Module) -> Tensor:
     """Return block(act(norm(x))), block a depthwise ConvNormAct, `before` the norm and activation."""
     from depthwise.kernels.norm_depthwise import norm_depthwise, window_of
 
@@ -142,16 +136,9 @@ class FusedConvNormAct(Fused, blocks.ConvNormAct):
         if not self.is_fused(x):
             return self.plain.forward(self, x)  # type: ignore[no-any-return]
         conv, norm, act = parts(self)
-        if is_depthwise(conv) and has_many(x):
-            return depthwise_or_conv(in_working_type(x), None, self)
-        y = conv(x)
-        return norm_or_plain(y, norm, act) if has_many(y) else self.finish(y)
-
-    def finish(self, y: Tensor) -> Tensor:
-        """Return act(norm(y)) by PyTorch."""
-        for layer in list(self)[1:]:
-            y = layer(y)
-        return y
+        if is_depthwise(conv):
+            return fused_depthwise(in_working_type(x), None, self)
+        return fused_norm(conv(x), norm, act)
 
 
 def in_working_type(x: Tensor) -> Tensor:
@@ -180,22 +167,22 @@ class FusedInverted(Fused):
         return [*expand, parts(self.depthwise)[1], parts(self.project)[1]]
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.is_fused(x) or not is_depthwise(parts(self.depthwise)[0]) or not has_many(x[..., ::2, ::2]):
+        if not self.is_fused(x) or not is_depthwise(parts(self.depthwise)[0]):
             return self.plain.forward(self, x)  # type: ignore[no-any-return]
         if isinstance(self.expand, nn.Identity):
-            y = depthwise_or_conv(in_working_type(x), None, self.depthwise)
+            y = fused_depthwise(in_working_type(x), None, self.depthwise)
         else:
             conv, norm, act = parts(self.expand)
-            y = depthwise_or_conv(conv(x), (norm, act), self.depthwise)
+            y = fused_depthwise(conv(x), (norm, act), self.depthwise)
         y = getattr(self, "se", nn.Identity())(y)
         conv, norm, _ = parts(self.project)
         y = conv(y)
         if not self.is_residual:
-            return norm_or_plain(y, norm, "none")
+            return fused_norm(y, norm, "none")
         drop = getattr(self, "drop", None)
         if drop is not None and drop.training and drop.rate > 0:
-            return x + drop(norm_or_plain(y, norm, "none"))  # type: ignore[no-any-return]
-        return norm_or_plain(y, norm, "none", x)
+            return x + drop(fused_norm(y, norm, "none"))  # type: ignore[no-any-return]
+        return fused_norm(y, norm, "none", x)
 
 
 class FusedInvertedResidual(FusedInverted, mobilenet_v2.InvertedResidual):
@@ -242,9 +229,7 @@ class FusedResidual(Fused, resnet.Residual):
             y = layer(y)
         conv, norm, _ = parts(self.last())
         y, around = conv(y), self.shortcut(x)
-        if not has_many(y):
-            return self.act(norm(y) + around)  # type: ignore[no-any-return]
-        return norm_or_plain(y, norm, "relu", around)
+        return fused_norm(y, norm, "relu", around)
 
 
 class FusedSqueezeExcite(Fused, blocks.SqueezeExcite):
@@ -299,8 +284,8 @@ class FusedSequential(Fused, nn.Sequential):
         pairs, layers = self.pairs(), list(self)
         index = 0
         while index < len(layers):
-            if index in pairs and x.dim() == 4 and has_many(x):
-                x = norm_or_plain(x, *pairs[index])
+            if index in pairs and x.dim() == 4:
+                x = fused_norm(x, *pairs[index])
                 index += 2
             else:
                 x = layers[index](x)

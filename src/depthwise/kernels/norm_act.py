@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from depthwise.kernels import norm as kernels
 from depthwise.kernels.numbers import ACTIVATIONS
@@ -47,7 +48,8 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> "Moments":
-        """Measure channels-last (B, C, H, W)."""
+        """Measure channels-last (B, C, H, W). Raises ValueError, as PyTorch does, for one number per channel."""
+        functional._verify_batch_size(list(x.shape))
         flat = positions(x)
         repeats = kernels.num_repeats(*flat.shape)
         near = kernels.typical(flat).astype(np.float32)
