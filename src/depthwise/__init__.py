@@ -16,7 +16,7 @@ _PUBLIC = {
     "train": "depthwise.workflows.training",
     "evaluate": "depthwise.workflows.evaluation",
     "export": "depthwise.workflows.exporting",
-    "verify": "depthwise.workflows.exporting",
+    "verify": "depthwise.workflows.verifying",
     "load": "depthwise.workflows.loading",
     "import_model": "depthwise.workflows.importing",
     "Classifier": "depthwise.deploy.predict",

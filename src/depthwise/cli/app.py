@@ -35,6 +35,13 @@ Workers = Annotated[int | None, Parameter(help="Threads that decode pictures; by
 Threads = Annotated[int | None, Parameter(help="Processor cores to compute with; by default PyTorch's choice, all.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: CUDA where there is one.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
+Engine = Annotated[
+    Literal["auto", "onnxruntime", "openvino", "openvino-bf16"],
+    Parameter(help="What runs an exported file; auto: what `depthwise bench` found, else ONNX Runtime."),
+]
+EngineThreads = Annotated[
+    int | None, Parameter(name="--threads", help="Processor cores to compute with; default: all.")
+]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
 
 

@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Device, Factory, Overwrite, Threads, Workers, app, name_skipped, terminal_of
+from depthwise.cli.app import (
+    AsJson,
+    Device,
+    Engine,
+    EngineThreads,
+    Factory,
+    Overwrite,
+    Threads,
+    Workers,
+    app,
+    name_skipped,
+    terminal_of,
+)
 from depthwise.config import SplitConfig, TrainConfig
 from depthwise.errors import require
 
@@ -129,6 +141,8 @@ def evaluate(
     json_: AsJson = False,
     factory: Factory = None,
     device: Device = "auto",
+    engine: Engine = "auto",
+    threads: EngineThreads = None,
     workers: Workers = None,
 ) -> int:
     """Tell how good a model is: accuracy, loss, recall and precision per class.
@@ -146,9 +160,10 @@ def evaluate(
     allow_other_split
         Evaluate even on pictures that the run used otherwise.
     """
+    from depthwise.deploy.engine import SUFFIXES, Choice
     from depthwise.workflows.evaluation import evaluate as run_evaluate
 
-    if model.suffix != ".onnx":
+    if model.suffix not in SUFFIXES:
         require("torch", "train", "evaluating a model file")
     terminal = terminal_of(is_say_result=False)
     result = run_evaluate(
@@ -158,6 +173,7 @@ def evaluate(
         allow_other_split=allow_other_split,
         factory=factory,
         device=device,
+        choice=Choice(engine, threads),
         workers=workers,
         console=terminal,
     )

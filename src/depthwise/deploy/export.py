@@ -40,15 +40,22 @@ class Deployable(nn.Module):
 
 def to_onnx(model: nn.Module, card: Card, *, takes_any_size: bool = True) -> Any:
     """Return the whole as an onnx.ModelProto. `takes_any_size=False` leaves the resizing out: photos have the size."""
+    return assemble(trace_network(model, card), card, takes_any_size=takes_any_size)
+
+
+def trace_network(model: nn.Module, card: Card) -> Any:
+    """Return what follows the resizing as an onnx.ModelProto: `levels` -> `probabilities`, `logits`."""
+    side, channels = card.geometry.image_size, card.geometry.channels
+    deployable = Deployable(model.eval(), card.geometry, card.temperature)
+    names = ("levels", "probabilities", "logits")
+    return _trace(deployable, torch.zeros(2, channels, side, side), names, dynamic=(0,))
+
+
+def assemble(network: Any, card: Card, *, takes_any_size: bool) -> Any:
+    """Return `trace_network`'s graph, or an INT8 form of it, behind the nodes that take photos."""
     from onnx import TensorProto, helper
 
     side, channels = card.geometry.image_size, card.geometry.channels
-    network = _trace(
-        Deployable(model.eval(), card.geometry, card.temperature),
-        torch.zeros(2, channels, side, side),
-        ("levels", "probabilities", "logits"),
-        dynamic=(0,),
-    )
     shape = ["batch", "height", "width", channels] if takes_any_size else ["batch", side, side, channels]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, shape)
     front = _resizing(card.geometry) if takes_any_size else _as_it_is("levels")
@@ -68,10 +75,14 @@ def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
     """Return the file's bytes, with the card and `more` in its metadata."""
     from onnx import helper
 
-    metadata = {"card": replace(card, training={}).to_json()} | more
-    helper.set_model_props(proto, {KEY: json.dumps(metadata, ensure_ascii=False)})
+    helper.set_model_props(proto, {KEY: json.dumps(metadata_of(card, more), ensure_ascii=False)})
     data: bytes = proto.SerializeToString()
     return data
+
+
+def metadata_of(card: Card, more: dict[str, Any]) -> dict[str, Any]:
+    """Return what every exported file says of itself; how it was trained stays at home: it names folders."""
+    return {"card": replace(card, training={}).to_json()} | more
 
 
 def _as_it_is(output: str) -> list[Any]:

@@ -14,6 +14,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, check_share
 from depthwise.data.cache import read_all
 from depthwise.data.index import Index, Record, read_index
+from depthwise.deploy.engine import Choice
 from depthwise.deploy.predict import Classifier
 from depthwise.errors import UserError
 from depthwise.metrics import Logits, Scores, calibration_error, recall_precision, score, softmax
@@ -68,6 +69,7 @@ def evaluate(
     allow_other_split: bool = False,
     factory: str | None = None,
     device: str = "auto",
+    choice: Choice | None = None,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> Evaluation:
@@ -78,7 +80,7 @@ def evaluate(
     """
     console, workers = console or Quiet(), default_workers() if workers is None else workers
     path = find_model(model)
-    classifier = load(path, device, factory)
+    classifier = load(path, device, factory, choice, is_large=True)
     card = classifier.engine.card
     manifest = RunFolder(path.parent).splits
     used = read_index(manifest) if manifest.exists() else None

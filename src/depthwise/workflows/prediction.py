@@ -5,7 +5,7 @@ import glob
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -15,7 +15,14 @@ from depthwise.data.index import find_pictures
 from depthwise.data.table import harmless
 from depthwise.deploy.predict import Classifier, Prediction
 
+FEW = 64
+"""Photos for which the fastest engine is not worth loading: ONNX Runtime starts sooner."""
 Format = Literal["table", "json", "jsonl", "csv"]
+
+
+def is_large(arguments: Sequence[str]) -> bool:
+    """Return whether many photos may be meant: many names, a list, a folder or a glob."""
+    return len(arguments) > FEW or any(argument == "-" or not os.path.isfile(argument) for argument in arguments)
 
 
 def expand(arguments: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
