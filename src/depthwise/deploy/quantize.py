@@ -1,4 +1,4 @@
-"""INT8: weights per channel, activations per tensor with ranges learnt from pictures (Jacob et al. 2018, arXiv:1712.05877).
+"""INT8 (Jacob et al. 2018, arXiv:1712.05877): weights per channel, activations by ranges learnt from pictures.
 
 ONNX Runtime's own quantiser inserts QuantizeLinear and DequantizeLinear nodes (ONNX's QDQ form), which ONNX Runtime and
 OpenVINO turn into whole-number kernels. What comes before and after the network stays in float.

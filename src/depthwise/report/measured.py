@@ -46,13 +46,13 @@ def bench_text(found: Benchmark) -> str:
     for engine, apart in found.differences.items():
         if not found.is_trusted(engine):
             lines.append(
-                f"Never chosen automatically: {engine}, whose probabilities are up to {apart:.2g} from what they were at "
-                f"export (allowed: {found.tolerance:g})"
+                f"Never chosen automatically: {engine}, whose probabilities are up to {apart:.2g} from what they were "
+                f"at export (allowed: {found.tolerance:g})"
             )
     if row := found.best:
         lines.append(
-            f"For many pictures predict and evaluate now take {row.engine}, {row.threads} thread{'s' * (row.threads > 1)}, "
-            f"{row.batch} picture{'s' * (row.batch > 1)} at a time"
+            f"For many pictures predict and evaluate now take {row.engine}, {row.threads} "
+            f"thread{'s' * (row.threads > 1)}, {row.batch} picture{'s' * (row.batch > 1)} at a time"
         )
     return "\n".join(lines)
 

@@ -118,8 +118,8 @@ def bench(
 ) -> Benchmark:
     """Measure a model file on the CPU: an exported one by what runs it, without torch; any other, or a run, by PyTorch.
 
-    An `.onnx` runs in ONNX Runtime and, where it is installed, in OpenVINO, in bfloat16 too where the processor can. The
-    fastest that computes what it should on the pictures in the file is remembered for `predict` and `evaluate`.
+    An `.onnx` runs in ONNX Runtime and, where it is installed, in OpenVINO, also in bfloat16 where the processor can.
+    The fastest that computes what it should on the pictures in the file is remembered for `predict` and `evaluate`.
 
     With 1 and 2 threads and as many as there are processors, and batches of 1, 8 and 32 pictures of the network's own
     size: reading and resizing photos is not in it. Times take about `seconds`; the memory, which fresh processes tell,

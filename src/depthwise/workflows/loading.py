@@ -21,10 +21,10 @@ def load(
 ) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
 
-    An exported `.onnx` file needs no torch; `choice` says what runs it, by default what `depthwise bench` found, where
-    the work is large (`is_large`: some hundred pictures), else ONNX Runtime. `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the
-    package.module:function that makes the network of a file that was trained with your own; nothing else in a file is
-    ever called.
+    An exported `.onnx` file needs no torch. `choice` says what runs an exported file: by default what `depthwise bench`
+    found, where the work is large (`is_large`: some hundred pictures), else ONNX Runtime. `device`: cpu, cuda, or auto
+    (cuda where there is one). `factory`: the package.module:function that makes the network of a file that was trained
+    with your own; nothing else in a file is ever called.
     """
     path = find_model(path)
     if path.suffix in SUFFIXES:
