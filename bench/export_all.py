@@ -12,6 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import torch
 from torch import nn
 
 from depthwise import artifact
+from depthwise.data.decode import Channels
 from depthwise.data.geometry import Geometry
-from depthwise.deploy.engine import Choice
+from depthwise.deploy.engine import Choice, EngineName
 from depthwise.deploy.measure import interleave
 from depthwise.deploy.verify import noise
 from depthwise.models.create import create_model
@@ -32,6 +34,7 @@ from depthwise.workflows.opening import open_engine
 RESULT = record.RESULTS / "export_all.json"
 NUM_CLASSES = 10
 TIMED_S = 1.0
+ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
 
 
 def measured_statistics(model: nn.Module, images: torch.Tensor) -> None:
@@ -50,16 +53,16 @@ def row(spec: ModelSpec, folder: Path) -> dict[str, Any]:
     num_classes = spec.num_classes if spec.name == "lenet5_1998" else NUM_CLASSES
     model = create_model(spec.name, num_classes=num_classes)
     pictures = noise(4, spec.image_size, spec.in_channels)
+    channels: Channels = 1 if spec.in_channels == 1 else 3
     measured_statistics(model, torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1)
     classes = tuple(f"class {number}" for number in range(num_classes))
-    card = artifact.Card("model", spec.name, {}, False, classes, Geometry(spec.image_size, spec.in_channels))
+    card = artifact.Card("model", spec.name, {}, False, classes, Geometry(spec.image_size, channels))
     artifact.write(folder / "m.safetensors", card, model.state_dict())
     del model
     found = export(folder / "m.safetensors", folder / "m.onnx", fixed_size=True, overwrite=True)
     calls: dict[str, Callable[[], Any]] = {}
-    for name in ("onnxruntime", "openvino"):
-        engine = open_engine(folder / "m.onnx", Choice(name, threads=1))  # type: ignore[arg-type]
-        calls[name] = lambda engine=engine: engine.logits(pictures[:1])
+    for name in ENGINES:
+        calls[name] = partial(open_engine(folder / "m.onnx", Choice(name, threads=1)).logits, pictures[:1])
     times = interleave(calls, TIMED_S)
     return {
         "name": spec.name,

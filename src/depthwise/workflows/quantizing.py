@@ -72,7 +72,8 @@ def shrink(
     """Return `network` in INT8, with as few layers in float as its gate asks for.
 
     `answers` computes the validation photos' logits by an ONNX network, `judge` says what they are worth. Without
-    layers in float first; then with the worst 1, 2, 4, ... of them, up to half. Raises UserError with the loss of each class.
+    layers in float first; then with the worst 1, 2, 4, ... of them, up to half. Raises UserError with the loss of each
+    class.
     """
     console.say(f"Calibrating on {len(calibration)} training photos")
     quantizer = Quantizer(network, calibration)
