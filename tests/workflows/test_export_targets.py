@@ -40,7 +40,9 @@ def test_other_kinds_of_file_answer_as_the_run_does(suffix, trained, photos, tmp
     assert result.is_on_photos and result.comparison.is_passed
     before, after = dw.load(trained), dw.load(out)
     assert after.engine.card.geometry == before.engine.card.geometry and after.classes == before.classes
-    for first, second in zip(before.predict_many(photos.rglob("*0.*")), after.predict_many(photos.rglob("*0.*"))):
+    for first, second in zip(
+        before.predict_many(photos.rglob("*0.*")), after.predict_many(photos.rglob("*0.*")), strict=True
+    ):
         assert first.label == second.label
         assert first.probability == pytest.approx(second.probability, abs=1e-4)
     assert run(["verify", str(out)]) == 0

@@ -2,6 +2,7 @@
 
 import io
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,17 @@ def to_program(model: nn.Module, card: Card) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch")
     with torch.no_grad():
         return torch.export.export(
-            Photos(model, card).eval(), (example(card, 2),), dynamic_shapes=({0: batch},), strict=False
+            Photos(_on_its_own(model), card).eval(), (example(card, 2),), dynamic_shapes=({0: batch},), strict=False
         )
+
+
+def _on_its_own(model: nn.Module) -> nn.Module:
+    """Return a copy each of whose tensors has memory of its own: those of a model file share its bytes."""
+    copy = deepcopy(model)
+    copy.load_state_dict(
+        {name: t.clone(memory_format=torch.contiguous_format) for name, t in model.state_dict().items()}, assign=True
+    )
+    return copy
 
 
 def pack_program(program: torch.export.ExportedProgram, metadata: dict[str, Any]) -> bytes:
