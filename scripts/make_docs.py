@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md")
+PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md", "docs/export.md", "docs/speed.md")
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -193,8 +193,50 @@ def audit() -> str:
     )
 
 
+def export_all() -> str:
+    """Return how every network compares with itself in PyTorch once exported, and how fast it answers."""
+    found = result("export_all")
+    rows = [
+        f"| `{row['name']}` | {row['image_size']} | {row['top1_agreement']:.0%} "
+        f"| {row['max_probability_difference']:.0e} | {row['num_bytes'] / 1e6:.1f} "
+        f"| {row['p50_ms']['onnxruntime']:.1f} | {row['p50_ms']['openvino']:.1f} |"
+        for row in found["rows"]
+    ]
+    return "\n".join(
+        [
+            f"{len(rows)} of {found['num_networks']} networks, random weights, 10 classes, 16 pictures of noise; "
+            f"milliseconds for one picture on one thread, while the machine did other work. {witness(found)}.",
+            "",
+            "| network | px | same answers | probabilities differ by | MB | ONNX Runtime | OpenVINO |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+            *rows,
+        ]
+    )
+
+
+def engines() -> str:
+    """Return what our choice of engine is worth against the bare runtimes."""
+    found = result("engines")
+    rows = [
+        f"| `{row['network']}` | {row['batch']} | {row['p50_ms']['ours']:.2f} | {row['p50_ms']['onnxruntime']:.2f} "
+        f"| {row['p50_ms']['openvino']:.2f} | {row['best_bare_over_ours']:.2f} |"
+        for row in found["rows"]
+    ]
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return "\n".join(
+        [
+            "| network | pictures | depthwise, ms | ONNX Runtime, ms | OpenVINO, ms | best bare / depthwise |",
+            "|---|---:|---:|---:|---:|---:|",
+            *rows,
+            "",
+            f"`bench/engines.py`: 224 px, float32, all cores, {versions}. {witness(found)}.",
+        ]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit)
+    part.__name__: part
+    for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit, export_all, engines)
 }
 
 
