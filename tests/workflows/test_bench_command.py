@@ -70,7 +70,7 @@ def test_what_takes_too_long_is_named(exported, monkeypatch, capsys):
     assert run(["bench", str(exported), "--seconds", "0.001"]) == 0
     printed = capsys.readouterr().out
     left_out = next(line for line in printed.splitlines() if line.startswith("Left out"))
-    assert "onnxruntime 1 x 8, onnxruntime 1 x 32, onnxruntime 2 x 1" in left_out
+    assert "onnxruntime 1 x 8, " in left_out and "openvino 1 x 1, " in left_out and "onnxruntime 1 x 1," not in left_out
     assert printed.splitlines()[3].split()[:3] == ["onnxruntime", "1", "1"]
     assert printed.splitlines()[3].split()[6] == "-"
 

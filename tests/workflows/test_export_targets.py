@@ -11,8 +11,10 @@ import pytest
 import depthwise as dw
 from depthwise.cli import run
 from depthwise.data.index import Record
-from depthwise.deploy import quantize
+from depthwise.deploy import export as deploy_export
+from depthwise.deploy import measure, quantize
 from depthwise.deploy.engine import Choice, OnnxEngine, Parts
+from depthwise.deploy.export import trace_network
 from depthwise.workflows import exporting, finding, quantizing
 from depthwise.workflows.opening import open_engine
 
@@ -22,8 +24,24 @@ def trained_v3(photos, tmp_path_factory):
     """MobileNetV3, narrow: squeeze-and-excite, hard-swish and depthwise layers."""
     out = tmp_path_factory.mktemp("v3") / "run"
     how = ["--model", "mobilenet_v3_small", "--set", "width=0.35", "--epochs", "6", "--batch-size", "6", "--lr", "0.05"]
+    how += ["--image-size", "16"]
     assert run(["train", str(photos), "--out", str(out), *how, "--workers", "1", "--threads", "1"]) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def network(trained_v3):
+    """Its graph, which takes seconds to make."""
+    engine = dw.load(trained_v3, "cpu").engine
+    return trace_network(engine.model, engine.card)
+
+
+@pytest.fixture
+def hasty(monkeypatch, network):
+    """The graph is made already, and time is hardly measured."""
+    monkeypatch.setattr(deploy_export, "trace_network", lambda model, card: network)
+    monkeypatch.setattr(measure, "TURN_S", 0.0)
+    monkeypatch.setattr(exporting, "SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +110,8 @@ def test_weights_are_quantised_by_channel(int8):
     )
 
 
-def test_int8_is_the_same_bits_again(int8, trained_v3):
-    engine = dw.load(trained_v3, "cpu").engine
-    from depthwise.deploy.export import trace_network
-
-    side = engine.card.geometry.image_size
-    pictures = np.random.default_rng(0).integers(0, 256, (16, side, side, 3), np.uint8)
-    network = trace_network(engine.model, engine.card)
+def test_int8_is_the_same_bits_again(network):
+    pictures = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
     first, second = (quantize.Quantizer(network, pictures).without(()).SerializeToString() for _ in range(2))
     assert first == second
 
@@ -119,18 +132,20 @@ def spoil(monkeypatch, bad=lambda layer: True):
 
 
 def test_a_spoiled_int8_model_is_refused_with_the_loss_of_each_class_and_leaves_no_file(
-    trained_v3, tmp_path, capsys, monkeypatch
+    trained_v3, hasty, tmp_path, capsys, monkeypatch
 ):
     spoil(monkeypatch)
-    assert run(["export", str(trained_v3), "--out", str(tmp_path / "m.onnx"), "--int8", "--max-loss", "0.1"]) == 2
+    monkeypatch.setattr(quantizing, "_doublings", lambda num_layers: [4])
+    how = ["--out", str(tmp_path / "m.onnx"), "--int8", "--max-loss", "0.1", "--fixed-size"]
+    assert run(["export", str(trained_v3), *how]) == 2
     message = capsys.readouterr().err
     assert "INT8 loses" in message and "allowed: 10.0%" in message and "% of its photos" in message
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_layer_that_costs_most_goes_back_to_float(trained_v3, tmp_path, monkeypatch):
+def test_the_layer_that_costs_most_goes_back_to_float(trained_v3, hasty, tmp_path, monkeypatch):
     spoil(monkeypatch, lambda name: "blocks.3.project" in name)
-    result = dw.export(trained_v3, tmp_path / "m.onnx", int8=True, max_loss=0.1)
+    result = dw.export(trained_v3, tmp_path / "m.onnx", int8=True, max_loss=0.1, fixed_size=True)
     assert 1 <= len(result.int8["float_layers"]) <= 2
     assert result.int8["loss"] <= 0.1
     names = {c.name for c in onnx.load(tmp_path / "m.onnx").graph.initializer}

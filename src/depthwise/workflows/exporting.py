@@ -13,7 +13,7 @@ from depthwise import files
 from depthwise.config import default_workers
 from depthwise.console import Quiet
 from depthwise.data.index import read_index
-from depthwise.deploy.engine import SUFFIXES, run_network
+from depthwise.deploy.engine import SUFFIXES, Exported, run_network
 from depthwise.deploy.measure import interleave
 from depthwise.deploy.verify import TOLERANCE, Comparison, compare, fingerprint, noise, pack_golden
 from depthwise.errors import UserError, require
@@ -85,6 +85,7 @@ def export(
     UserError, and writes nothing, when answers differ: with the photos that do.
     """
     from depthwise.deploy.eager import EagerEngine
+    from depthwise.deploy.export import trace_network
 
     console, workers, out = console or Quiet(), default_workers() if workers is None else workers, Path(out)
     _check_target(out, is_int8=int8, overwrite=overwrite)
@@ -97,8 +98,9 @@ def export(
     manifest = manifest_of(path, data)
     pictures = validation_pictures(engine.card, manifest, workers, console)
     before = logits_of(engine, pictures.images)
-    small = _int8(engine, manifest, pictures, before, max_loss, workers, console) if int8 else None
-    pack = packer(engine, out.suffix, small.network if small else None, fixed_size=fixed_size)
+    network = trace_network(engine.model, engine.card) if out.suffix in (".onnx", ".xml") else None
+    small = _int8(engine, network, manifest, pictures, before, max_loss, workers, console) if int8 else None
+    pack = packer(engine, out.suffix, small.network if small else network, fixed_size=fixed_size)
     with tempfile.TemporaryDirectory(prefix="depthwise-export-") as folder:
         trial = _write(Path(folder) / out.name, pack({}))
         exported = open_engine(trial)
@@ -109,7 +111,9 @@ def export(
         own_size = None if fixed_size else compare_own_size(exported if small else engine, exported, pictures)
         evidence = _evidence(path, out.suffix, comparison, own_size, len(pictures.records))
         if small:
-            cost = _beside_float(engine, exported, trial, fixed_size=fixed_size)
+            like = packer(engine, out.suffix, network, fixed_size=fixed_size)
+            plain = _write(Path(folder) / f"float{out.suffix}", like({}))
+            cost = _beside_float(exported, trial, plain)
             evidence |= {"int8": small.to_json() | cost, "tolerance": quantizing.TOLERANCE}
     chosen = golden_places(pictures)
     golden = pack_golden([pictures.images[i] for i in chosen], (after if small else before)[chosen])
@@ -136,9 +140,9 @@ def _check_target(out: Path, *, is_int8: bool, overwrite: bool) -> None:
         raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
 
 
-def packer(engine: "EagerEngine", suffix: str, network: Any = None, *, fixed_size: bool) -> Pack:
-    """Return what packs the model for the kind of file; the slow part is done. `network`: its ONNX graph, if made."""
-    from depthwise.deploy.export import assemble, describe, metadata_of, to_onnx
+def packer(engine: "EagerEngine", suffix: str, network: Any, *, fixed_size: bool) -> Pack:
+    """Return what packs the model for the kind of file; the slow part is done. `network`: for .onnx and .xml."""
+    from depthwise.deploy.export import assemble, describe, metadata_of
 
     model, card = engine.model, engine.card
     if suffix in (".pt2", ".tflite"):
@@ -150,10 +154,7 @@ def packer(engine: "EagerEngine", suffix: str, network: Any = None, *, fixed_siz
             return lambda more: {suffix: program.pack_program(exported, metadata_of(card, more))}
         lite = program.to_litert(model, card)
         return lambda more: {suffix: with_metadata(lite, json.dumps(metadata_of(card, more), ensure_ascii=False))}
-    any_size = not fixed_size
-    proto = (
-        assemble(network, card, takes_any_size=any_size) if network else to_onnx(model, card, takes_any_size=any_size)
-    )
+    proto = assemble(network, card, takes_any_size=not fixed_size)
     if suffix == ".onnx":
         return lambda more: {suffix: describe(proto, card, more)}
     from depthwise.deploy.openvino_engine import to_openvino
@@ -170,6 +171,7 @@ def _write(out: Path, parts: dict[str, bytes]) -> Path:
 
 def _int8(
     engine: "EagerEngine",
+    network: Any,
     manifest: Path | None,
     pictures: Pictures,
     before: Any,
@@ -178,8 +180,6 @@ def _int8(
     console: Quiet,
 ) -> quantizing.Int8:
     """Return the network in INT8. Raises UserError where photos are missing, or too much is lost."""
-    from depthwise.deploy.export import trace_network
-
     if not 0 <= max_loss < 1:
         raise UserError(f"--max-loss {max_loss:g}: give a share from 0 to 1 (0.01 is one photo in a hundred)")
     if manifest is None or pictures.labels is None:
@@ -189,7 +189,7 @@ def _int8(
     calibration = read_pictures(card, wanted, manifest, workers, console).images
     levels = pictures.images.transpose(0, 3, 1, 2).astype("float32")
     return quantizing.shrink(
-        trace_network(engine.model, card),
+        network,
         calibration,
         lambda network: run_network(network.SerializeToString(), levels),
         quantizing.gate_of(before, pictures.labels, card.classes, max_loss),
@@ -197,11 +197,10 @@ def _int8(
     )
 
 
-def _beside_float(engine: "EagerEngine", exported: Any, trial: Path, *, fixed_size: bool) -> dict[str, Any]:
-    """Return size and time of one picture of the file `trial` and of its like in float, measured in turns."""
-    name = f"float{trial.suffix}"
-    plain = _write(trial.with_name(name), packer(engine, trial.suffix, fixed_size=fixed_size)({}))
-    picture = noise(1, engine.card.geometry.image_size, engine.card.geometry.channels)
+def _beside_float(exported: Exported, trial: Path, plain: Path) -> dict[str, Any]:
+    """Return size and time of one picture of the file `trial` and of `plain`, its like in float, measured in turns."""
+    geometry = exported.card.geometry
+    picture = noise(1, geometry.image_size, geometry.channels)
     whole = open_engine(plain)
     times = interleave({"int8": lambda: exported.logits(picture), "float": lambda: whole.logits(picture)}, SECONDS)
     sizes = [sum(f.stat().st_size for f in path.parent.glob(f"{path.stem}.*")) for path in (trial, plain)]
