@@ -112,8 +112,11 @@ def test_weights_are_quantised_by_channel(int8):
 
 def test_int8_is_the_same_bits_again(network):
     pictures = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
-    first, second = (quantize.Quantizer(network, pictures).without(()).SerializeToString() for _ in range(2))
-    assert first == second
+    bits = []
+    for _ in range(2):
+        with quantize.Quantizer(network, pictures) as quantizer:
+            bits.append(quantizer.without(()).SerializeToString())
+    assert bits[0] == bits[1]
 
 
 def spoil(monkeypatch, bad=lambda layer: True):

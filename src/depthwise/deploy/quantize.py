@@ -29,7 +29,10 @@ CHUNK = 8
 
 
 class Quantizer:
-    """A network with the ranges of its inner maps, measured once; makes as many INT8 forms of it as are wanted."""
+    """A network with the ranges of its inner maps, measured once; makes as many INT8 forms of it as are wanted.
+
+    Used by `with`: at its end the files that it works on are gone.
+    """
 
     def __init__(self, network: Any, pictures: NDArray[np.uint8]) -> None:
         """`network`: an onnx.ModelProto that takes `levels`; `pictures`: uint8 (N, S, S, C), N at least CHUNK."""
@@ -38,6 +41,12 @@ class Quantizer:
         self._folder = tempfile.TemporaryDirectory(prefix="depthwise-int8-")
         self.network = _prepared(network, Path(self._folder.name))
         self._quantized(())  # calibrates, and leaves the ranges for all that follow
+
+    def __enter__(self) -> "Quantizer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
 
     def without(self, floats: Collection[str]) -> Any:
         """Return the network in INT8 as an onnx.ModelProto, but for the layers in `floats`."""

@@ -76,21 +76,36 @@ def shrink(
     class.
     """
     console.say(f"Calibrating on {len(calibration)} training photos")
-    quantizer = Quantizer(network, calibration)
+    with Quantizer(network, calibration) as quantizer:
+        found, first, gate, floats = _descend(quantizer, calibration[:NUM_SENSITIVITY], answers, judge, console)
+        num_layers = len(quantizer.layers)
+    if not gate.is_passed:
+        raise UserError(_refusal(first, gate, len(floats), num_layers))
+    return Int8(found, gate, len(calibration) // CHUNK * CHUNK, num_layers, floats)
+
+
+def _descend(
+    quantizer: Quantizer,
+    pictures: NDArray[np.uint8],
+    answers: Callable[[Any], Logits],
+    judge: Callable[[Logits], Gate],
+    console: Quiet,
+) -> tuple[Any, Gate, Gate, tuple[str, ...]]:
+    """Return the network that passed, or the last tried; the gate without layers in float; its own; those layers."""
     found = quantizer.without(())
     gate = first = judge(answers(found))
-    worst: Sequence[str] = ()
-    count = 0
-    for more in () if gate.is_passed else _doublings(len(quantizer.layers)):
-        worst, count = worst or _worst(quantizer, calibration[:NUM_SENSITIVITY], console), more
+    floats: tuple[str, ...] = ()
+    if gate.is_passed:
+        return found, first, gate, floats
+    worst = _worst(quantizer, pictures, console)
+    for count in _doublings(len(worst)):
+        floats = tuple(worst[:count])
         console.say(f"INT8 loses {gate.loss:.1%}; trying with {count} of {len(worst)} layers in float")
-        found = quantizer.without(worst[:count])
+        found = quantizer.without(floats)
         gate = judge(answers(found))
         if gate.is_passed:
             break
-    if not gate.is_passed:
-        raise UserError(_refusal(first, gate, count, len(quantizer.layers)))
-    return Int8(found, gate, len(calibration) // CHUNK * CHUNK, len(quantizer.layers), tuple(worst[:count]))
+    return found, first, gate, floats
 
 
 def _doublings(num_layers: int) -> list[int]:
