@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test crash fuzz check bench export-all format clean
+.PHONY: demo test crash fuzz check site bench export-all format clean
 
 demo: $(READY)
 	$(BIN)/depthwise demo
@@ -32,6 +32,11 @@ check: $(READY)
 	$(BIN)/python scripts/make_docs.py --check
 	$(BIN)/python scripts/make_pages.py --check
 	$(BIN)/python scripts/make_ideas.py --check
+	$(BIN)/sphinx-build -q -W --keep-going docs build/site
+
+site: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going docs build/site
+	@echo "Open build/site/index.html"
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -40,9 +45,12 @@ format: $(READY)
 	$(BIN)/python scripts/make_pages.py
 	$(BIN)/python scripts/make_ideas.py
 
+# Five minutes or so. The tables of docs/performance.md come from the --full tier of the first three.
 bench: $(READY)
+	$(BIN)/python bench/train_step.py
+	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/scaling.py
 	$(BIN)/python bench/startup.py
-	$(BIN)/python bench/demo.py
 	$(BIN)/python bench/predict.py
 	$(BIN)/python scripts/make_docs.py
 

@@ -2,8 +2,8 @@
 
 python bench/engines.py [NETWORK...]     # two minutes each; the others stay as they were measured
 
-Random weights (time does not depend on them), 224 px, float32 everywhere, all cores. `ours` is the engine that predict
-takes: for one picture ONNX Runtime, for 32 what `bench` found.
+Random weights (time does not depend on them), 224 px, float32 everywhere, all cores. `ours` is our engine: for one
+picture ONNX Runtime, for 32 what `bench` found.
 """
 
 import json

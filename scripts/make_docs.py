@@ -6,31 +6,27 @@
 A part stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from statistics import mean
-from typing import Any
 
-ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/measurements.md", "docs/weights.md", "docs/data.md", "docs/export.md", "docs/speed.md")
+import performance
+from results import ROOT, result, witness
+
+PAGES = (
+    "README.md",
+    "docs/measurements.md",
+    "docs/weights.md",
+    "docs/data.md",
+    "docs/evaluation.md",
+    "docs/training.md",
+    "docs/input.md",
+    "docs/performance.md",
+    "docs/speed.md",
+    "docs/export.md",
+)
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def result(name: str) -> Any:
-    """Return a committed measurement."""
-    return json.loads((ROOT / "bench/results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def witness(found: Any) -> str:
-    """Say on which machine, when and with what a measurement was taken."""
-    machine = found["machine"]
-    return (
-        f"{machine['cores']} cores of {machine['processor']}, Python {machine['python']}, torch {machine['torch']}, "
-        f"{found['date']}"
-    )
 
 
 def demo() -> str:
@@ -129,6 +125,43 @@ def predict() -> str:
     )
 
 
+def predict_folder() -> str:
+    """Return how fast a folder of JPEGs becomes a CSV, beside others' ways, and in how much memory."""
+    found = result("predict_folder")
+    titles = {"depthwise": "`depthwise predict model.onnx FOLDER --out answers.csv`, mobilenet_v2"}
+    titles["timm"] = f"timm's loader and eager PyTorch, mobilenetv2_100 ({found['versions'].get('timm')})"
+    titles["ultralytics"] = f"`predict(stream=True)`, yolov8n-cls ({found['versions'].get('ultralytics')})"
+    rows = []
+    for name, rate in found["images_per_s"].items():
+        more = (
+            ("", "")
+            if name not in found["times_ours"]
+            else (f"{found['times_ours'][name]:.1f} x", f"{found['times_ours_loop'][name]:.1f} x")
+        )
+        rows.append(f"| {titles[name]} | {rate:.0f} | {more[0]} | {more[1]} |")
+    return "\n".join(
+        [
+            "| from JPEGs to a CSV | images/s | its time over ours | without its start |",
+            "|---|---:|---:|---:|",
+            *rows,
+            "",
+            f"{found['num_photos']:,} photos of 500 x 375 px, 224 px into the network, random weights; whole processes "
+            f"by turns, median of {len(found['wall_s']['depthwise'])}; *without its start*: the peer's loop alone over "
+            f"our whole process. `bench/predict_folder.py`: {witness(found)}.",
+        ]
+    )
+
+
+def predict_memory() -> str:
+    """Return the memory of predicting for few and many photos."""
+    found = result("predict_memory")
+    peaks = ", ".join(f"{name}: {mib} MiB" for name, mib in found["peak_mib"].items())
+    return (
+        f"Peak memory of the whole process, mobilenet_v1_x0_25 at 64 px: {peaks}. `bench/predict_folder.py`: "
+        f"{witness(found)}."
+    )
+
+
 def peers() -> str:
     """Return which networks were compared with others' implementations, and how far they differ."""
     found = result("peers")
@@ -214,6 +247,30 @@ def export_all() -> str:
     )
 
 
+def unknown() -> str:
+    """Return how well photos of a class that was never seen are rejected."""
+    found = result("unknown")
+    rows = []
+    for row in found["rows"]:
+        scores = " | ".join(f"{row['auroc_left_out_in_turn'][k]:.2f} / {row['auroc'][k]:.2f}" for k in row["auroc"])
+        counts = " | ".join(
+            f"{row[name]['hits']} of {row[name]['num']} ({row[name]['hits'] / row[name]['num']:.0%})"
+            for name in ("rejected", "lost")
+        )
+        rows.append(f"| {row['held_out']} | {scores} | {row['chosen']} | {counts} |")
+    return "\n".join(
+        [
+            "| never seen | max_softmax | energy | distance | chosen | of it rejected | of the known lost |",
+            "|---|---:|---:|---:|---|---:|---:|",
+            *rows,
+            "",
+            "AUROC: as `calibrate` estimates it from the known classes / of the class that was never seen. "
+            f"`{found['model']}`, {found['epochs']} epochs, --reject-rate {found['reject_rate']}, one seed. "
+            f"{witness(found)}.",
+        ]
+    )
+
+
 def engines() -> str:
     """Return what our choice of engine is worth against the bare runtimes."""
     found = result("engines")
@@ -234,10 +291,82 @@ def engines() -> str:
     )
 
 
+def class_balance() -> str:
+    """Return what the ways to balance classes do on an unequal cut."""
+    found = result("class_balance")
+    rows = []
+    for way in dict.fromkeys(row["way"] for row in found["rows"]):
+        mine = [row for row in found["rows"] if row["way"] == way]
+        balanced, rare = (mean(row[name] for row in mine) for name in ("balanced", "rare"))
+        each = ", ".join(f"{row['balanced']:.1%}" for row in mine)
+        rows.append(f"| `{way}` | {balanced:.1%} | {rare:.1%} | {each} |")
+    return "\n".join(
+        [
+            "| `--class-balance` | balanced accuracy | recall of the three rarest classes | balanced, by seed |",
+            "|---|---:|---:|---|",
+            *rows,
+            "",
+            f"Of Fashion-MNIST {found['largest']} to {found['largest'] // found['ratio']} pictures per class, "
+            f"{found['num_train']} in all;",
+            f"which class is rare depends on the seed. `{found['model']}`, {found['epochs']} epochs at a rate of "
+            f"{found['lr']:g}; {found['num_test']:,} test",
+            f"pictures, as many of each class; means of {len(found['seeds'])} seeds.",
+            f"`bench/class_balance.py`, {witness(found)}.",
+        ]
+    )
+
+
+def input_() -> str:
+    """Return how fast training pictures are made ready."""
+    found = result("input")
+    speeds, starts, difference = found["images_per_s"], found["starts"], found["difference_from_pillow"]
+    titles = {"Pillow": "Pillow, picture by picture", "torch": "torch, `interpolate(antialias=True)`"}
+    slowest, same = speeds["Pillow"], (*titles, "random resized crop, flip")
+    rows = [
+        f"| {titles.get(name, name)} | {speed:,} | {f'{speed / slowest:.1f}' if name in same else ''} |"
+        for name, speed in speeds.items()
+    ]
+    shares = ", ".join(
+        f"{share:.1%} of the time with `{name}` ({found['step_ms'][name]:,.0f} ms a step)"
+        for name, share in found["input_share"].items()
+    )
+    return "\n".join(
+        [
+            f"| {found['stored']} px stored to {found['image_size']} px | images/s on one core | against Pillow |",
+            "|---|---:|---:|",
+            *rows,
+            "",
+            "The first two do what the third does: random resized crop and flip, with the same boxes. Ours differ from "
+            f"Pillow's pixels by {difference['mean']:.2f} levels of 255 in the mean. Of one core that prepares and "
+            f"trains (float32, batch {found['batch_size']}), the input takes {shares}.",
+            "",
+            f"{starts['photos']:,} JPEGs of 400 x 300 px are ready ({starts['gib']} GiB) in {starts['first_s']:.0f} s "
+            f"the first time and {starts['second_s']:.1f} s the second. `bench/input.py`, medians of "
+            f"{found['rounds']} interleaved rounds. {witness(found)}.",
+        ]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part
-    for part in (demo, demo_short, fashion_mnist, recalibration, startup, predict, peers, audit, export_all, engines)
-}
+    part.__name__.rstrip("_"): part
+    for part in (
+        demo,
+        demo_short,
+        fashion_mnist,
+        recalibration,
+        startup,
+        predict,
+        predict_folder,
+        predict_memory,
+        peers,
+        audit,
+        unknown,
+        class_balance,
+        input_,
+        export_all,
+        engines,
+    )
+} | performance.PARTS
 
 
 def main(*, is_check: bool) -> int:

@@ -22,7 +22,7 @@ settings.register_profile("depthwise", deadline=None)  # no timed assertions
 settings.load_profile("depthwise")
 
 COLOURS = {"crème brûlée": (220, 180, 60), "猫": (40, 160, 60), "red fox": (200, 40, 40)}
-FLAGS = ("--model", "lenet5", "--batch-size", "4", "--lr", "0.05", "--workers", "2")
+FLAGS = ("--no-report", "--recipe", "none", "--model", "lenet5", "--batch-size", "4", "--lr", "0.05", "--workers", "2")
 
 
 def write_photos(folder: Path, *, per_class: int = 12, size: tuple[int, int] = (24, 20), seed: int = 0) -> Path:

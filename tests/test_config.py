@@ -5,6 +5,7 @@ import pytest
 
 from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_workers
 from depthwise.errors import UserError
+from depthwise.rules import idle
 
 
 @pytest.mark.parametrize(
@@ -21,17 +22,105 @@ from depthwise.errors import UserError
         ({"weight_decay": -1e-4}, "--weight-decay -0.0001 is out of range: from 0 to 1"),
         ({"label_smoothing": 1.0}, "--label-smoothing 1 is out of range: from 0 to 0.9"),
         ({"crop": 0.6}, "--crop 0.6 is out of range: from 0 to 0.5"),
+        ({"scale_min": 1.5}, "--scale-min 1.5 is out of range: from 0 to 1"),
+        ({"rotate": 200}, "--rotate 200 is out of range: from 0 to 180"),
+        ({"jitter": -0.1}, "--jitter -0.1 is out of range: from 0 to 1"),
+        ({"hue": 0.6}, "--hue 0.6 is out of range: from 0 to 0.5"),
+        ({"pca_noise": 2}, "--pca-noise 2 is out of range: from 0 to 1"),
+        ({"policy_ops": 0}, "--policy-ops 0 is out of range: from 1 to 14"),
+        ({"policy_magnitude": 11}, "--policy-magnitude 11 is out of range: from 0 to 10"),
+        ({"erase": 2}, "--erase 2 is out of range: from 0 to 1"),
+        ({"mixup": 3}, "--mixup 3 is out of range: from 0 to 2"),
+        ({"cutmix": -1}, "--cutmix -1 is out of range: from 0 to 2"),
+        ({"progressive": -1}, "--progressive -1 is out of range: from 0 to 4096"),
+        ({"short_side": (512, 256)}, "--short-side 512 256: give the smallest and the largest length, from 8 to 4096"),
+        ({"crop": 0.1, "scale_min": 0.3}, "--crop and --scale-min are rules for where to cut: give one of them"),
+        ({"short_side": (256, 512), "scale_min": 0.3}, "--scale-min and --short-side are rules for where to cut"),
         ({"clip_grad": 0.0}, "--clip-grad 0 is out of range: from 1e-12 to 1e+12"),
         ({"accumulate": 0}, "--accumulate 0 is out of range: from 1 to 65536"),
         ({"image_size": 7}, "--image-size 7 is out of range: from 8 to 4096"),
         ({"seed": -1}, "--seed -1 is out of range: from 0 to"),
         ({"seed": 2**32}, "--seed 4.29497e+09 is out of range"),
+        ({"ema": 1.0}, "--ema 1 is out of range: from 0 to 0.999999"),
+        ({"layer_decay": 1.1}, "--layer-decay 1.1 is out of range: from 0.01 to 1"),
+        ({"patience": 0}, "--patience 0 is out of range: from 1"),
+        ({"epochs": 3, "warmup_epochs": 4}, "--warmup-epochs 4 is out of range: from 0 to 3"),
+        ({"epochs": 3, "freeze": "stages:1", "unfreeze_after": 3}, "--unfreeze-after 3 is out of range: from 1 to 2"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_flag_and_bounds(setting: dict[str, Any], message: str):
     with pytest.raises(UserError) as got:
         TrainConfig(**setting)
     assert message in str(got.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "adamw", "nesterov": False}, "--nesterov False does nothing without --optimizer sgd"),
+        ({"rms_decay": 0.99}, "--rms-decay 0.99 does nothing without --optimizer rmsprop"),
+        ({"epsilon": 1.0}, "--epsilon 1.0 does nothing without --optimizer rmsprop or adamw"),
+        ({"decay": 0.5}, "--decay 0.5 does nothing without --schedule step, exponential or plateau"),
+        ({"schedule": "linear", "decay_every": 2}, "--decay-every 2 does nothing without --schedule step,"),
+        ({"schedule": "plateau", "milestones": "3"}, "--milestones 3 does nothing without --schedule step"),
+        ({"freeze": "backbone", "unfreeze_after": 2}, "--unfreeze-after 2 does nothing without --freeze stages:N"),
+        ({"distill_weight": 0.5}, "--distill-weight 0.5 does nothing without --teacher: add that, or leave it out"),
+        ({"distill_temperature": 2.0}, "--distill-temperature 2.0 does nothing without --teacher"),
+        ({"warmup_epochs": 2, "warmup_steps": 9}, "--warmup-epochs and --warmup-steps: both say how long warm-up is"),
+        ({"schedule": "step", "milestones": "3,6", "decay_every": 2}, "--milestones and --decay-every: both say when"),
+        ({"schedule": "step", "milestones": "6,3"}, "--milestones 6,3: expected rising numbers of epochs, e.g. 30,60"),
+        ({"schedule": "step", "milestones": "3,x"}, "--milestones 3,x: expected rising numbers"),
+        ({"schedule": "step", "milestones": ""}, "--milestones : expected rising numbers"),
+        ({"freeze": "stages"}, "--freeze stages: allowed are none, backbone, and stages:N with N from 1"),
+        ({"freeze": "stages:0"}, "--freeze stages:0: allowed are"),
+        ({"freeze": "backbone", "layer_decay": 0.7}, "--layer-decay slows stages that --freeze backbone stops"),
+        ({"freeze": "backbone", "teacher": "big"}, "--teacher looks at each picture anew, --freeze backbone"),
+        ({"schedule": "plateau", "decay_every": 2.5}, "--decay-every 2.5: with --schedule plateau a whole number"),
+        ({"schedule": "plateau", "patience": 5}, "--patience 5 stops before --schedule plateau has lowered the rate"),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_refused(settings: dict[str, Any], message: str):
+    with pytest.raises(UserError) as got:
+        TrainConfig(**settings)
+    assert message in str(got.value)
+
+
+def test_settings_that_fit_are_taken():
+    TrainConfig(optimizer="rmsprop", rms_decay=0.99, epsilon=1.0, schedule="step", decay=0.97, decay_every=2.4)
+    TrainConfig(schedule="plateau", decay_every=4, patience=5, warmup_steps=0, warmup=0, ema=0.9999)
+    TrainConfig(freeze="stages:12", unfreeze_after=2, layer_decay=0.7, teacher="big", distill_weight=0.5)
+    assert TrainConfig(schedule="step", milestones="30,60").milestone_epochs == (30, 60)
+    assert (TrainConfig(freeze="stages:12").num_frozen_stages, TrainConfig(freeze="backbone").num_frozen_stages) == (
+        12,
+        0,
+    )
+
+
+def test_what_others_make_idle_is_told_by_name():
+    """So that a recipe's numbers can be left out where a flag has chosen another schedule."""
+    usual = {field.name: field.default for field in fields(TrainConfig)}
+    assert idle(usual, usual) == {}
+    found = idle(usual | {"decay": 0.97, "decay_every": 2.4, "momentum": 0.5}, usual)
+    assert list(found) == ["decay", "decay_every"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "is_warm", "lr", "decay", "epsilon"),
+    [
+        ("sgd", False, 0.1, 5e-4, None),
+        ("sgd", True, 0.01, 5e-4, None),
+        ("rmsprop", False, 0.004, 1e-5, 1e-3),
+        ("adamw", True, 0.0002, 0.05, 1e-8),
+    ],
+)
+def test_each_optimiser_has_numbers_of_its_own(
+    optimizer: Any, is_warm: bool, lr: float, decay: float, epsilon: float | None
+):
+    settled = TrainConfig(optimizer=optimizer).settled(is_warm=is_warm)
+    assert (settled.lr, settled.weight_decay, settled.epsilon) == (lr, decay, epsilon)
+    assert settled.peak_lr == lr
+    given = TrainConfig(optimizer=optimizer, lr=0.7, weight_decay=0.0).settled(is_warm=is_warm)
+    assert (given.lr, given.weight_decay) == (0.7, 0.0)
 
 
 @pytest.mark.parametrize(("valid", "test"), [(-0.1, 0.1), (0.1, 1.0), (0.5, 0.5), (15, 0), (float("nan"), 0)])
@@ -74,7 +163,8 @@ def test_plain_values_leave_out_what_is_open_and_lead_back():
     assert values["set"] == ["width=0.6", "round_to=4"]
     assert (values["lr"], values["channels"]) == (0.05, 1)
     assert "image_size" not in values
-    assert {field.name for field in fields(config)} - set(values) == {"image_size", "clip_grad", "pretrained"}
+    left_out = {field.name for field in fields(config)} - set(values)
+    assert left_out == {name for name, value in vars(config).items() if value is None} >= {"image_size", "erase"}
     assert TrainConfig(**(values | {"set": tuple(values["set"])})) == config
 
 

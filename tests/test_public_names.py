@@ -6,7 +6,7 @@ import pytest
 import depthwise
 from depthwise.errors import UserError
 
-HEAVY = ("torch", "safetensors", "PIL", "numpy", "onnxruntime")
+HEAVY = ("torch", "safetensors", "PIL", "numpy", "onnxruntime", "numba")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -22,7 +22,8 @@ def test_importing_the_package_loads_nothing_heavy():
 
 def test_what_predicts_loads_no_torch():
     code = "import depthwise; depthwise.Classifier; depthwise.TrainConfig; import depthwise.artifact, depthwise.metrics"
-    assert not loaded_by(code) & {"torch", "safetensors"}
+    code += "; import depthwise.data.cache, depthwise.data.loader, depthwise.workflows.evaluation"
+    assert not loaded_by(code) & {"torch", "safetensors", "numba"}
 
 
 def test_every_public_name_resolves_and_is_listed():

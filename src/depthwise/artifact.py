@@ -41,6 +41,8 @@ class Card:
     """Where the network is from."""
     calibration: dict[str, Any] = field(default_factory=dict)
     """What `deploy.calibrate` found on validation pictures; its `temperature` divides logits. Empty: 1."""
+    decision: dict[str, Any] = field(default_factory=dict)
+    """The rule from probabilities to answers (`deploy.decision`). Empty: the most probable class."""
     origin: str = ""
     """Whose weights training began with, e.g. timm:mobilenetv3_large_100.ra_in1k; '' for none."""
     version: str = __version__
@@ -67,6 +69,12 @@ class Card:
 def write(path: Path, card: Card, tensors: "dict[str, Tensor]") -> None:
     """Write a model file, whole or not at all. Raises CannotWrite on a full disk; an old file is then unchanged."""
     files.write_whole(path, pack(card, tensors))
+
+
+def rewrite_card(path: Path, card: Card) -> None:
+    """Put another card into a model file, whole or not at all; its tensors keep their bytes. Raises as `read` does."""
+    _, tensors = read(path)
+    write(path, card, tensors)
 
 
 def pack(card: Card, tensors: "dict[str, Tensor]") -> bytes:

@@ -1,15 +1,30 @@
 """What a run is asked to do: frozen, checked when made, saved with the model. Fields are the command line's flags."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from depthwise.errors import UserError
+from depthwise.rules import check_freeze, check_idle, check_milestones, check_plateau, check_rivals
 
 MAX_SEED = 2**32 - 1
-LR_FRESH, LR_TUNED = 0.1, 0.01
-"""Learning rates for fresh weights and for weights that were trained before."""
+
+
+class Habit(NamedTuple):
+    """What an optimiser uses where nothing else is asked for."""
+
+    fresh: float  # highest learning rate, for fresh weights
+    tuned: float  # the same, for weights that were trained before
+    weight_decay: float
+    epsilon: float | None
+
+
+HABITS = {
+    "sgd": Habit(0.1, 0.01, 5e-4, None),
+    "rmsprop": Habit(0.004, 0.0004, 1e-5, 1e-3),
+    "adamw": Habit(0.002, 0.0002, 0.05, 1e-8),
+}
 
 
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
@@ -75,6 +90,8 @@ class SaveEvery:
 class TrainConfig:
     """Everything that decides what a training run computes."""
 
+    recipe: str = "none"
+    """Recipe that these settings are from; none: the defaults below."""
     model: str = "mobilenet_v3_small"
     """Network; all names: depthwise models."""
     set: tuple[str, ...] = ()
@@ -85,16 +102,16 @@ class TrainConfig:
     """Pictures per step."""
     pretrained: str | None = None
     """Start from others' weights: package, torchvision, timm, one of their names as timm:NAME, or a file."""
-    freeze: Literal["none", "backbone"] = "none"
-    """backbone: train the last layer only, on features that are computed once; quick, for weights trained before."""
     lr: float | None = None
-    """Learning rate at its highest, after warm-up; without it 0.1, or 0.01 when starting from other weights."""
+    """Learning rate at its highest, after warm-up; without it 0.1 for sgd, 0.004 for rmsprop, 0.002 for adamw, and a
+    tenth of that when starting from other weights."""
     warmup: float = 0.1
     """Share of all steps in which the learning rate rises from 0, linearly."""
     momentum: float = 0.9
-    """Nesterov momentum of SGD."""
-    weight_decay: float = 5e-4
-    """L2 penalty on weights; not on batch norm and biases."""
+    """Share of the last step that is kept; of adamw: of the mean gradient (its beta 1)."""
+    weight_decay: float | None = None
+    """Pull of weights towards 0, not on batch norm and biases; without it 5e-4 for sgd, 1e-5 for rmsprop, 0.05 for
+    adamw, whose decay is no part of the gradient."""
     label_smoothing: float = 0.1
     """Probability mass that the targets of training spread over all classes."""
     clip_grad: float | None = None
@@ -103,12 +120,41 @@ class TrainConfig:
     """Compute each step in so many parts, one after the other: less memory; batch norm sees the parts."""
     recalibrate: bool = True
     """Measure batch norm's statistics anew before each validation, instead of keeping averages over training."""
-    augment: Literal["standard", "none"] = "standard"
-    """standard: shift and mirror training pictures at random; none: show them as they are."""
-    crop: float = 0.08
-    """Largest shift, as a share of the side."""
-    flip: bool = True
+    augment: Literal["none", "standard", "light", "strong"] = "standard"
+    """Random changes of training pictures. none: no change, whatever the flags below say; standard: shift and mirror;
+    light, strong: for photos (docs/input.md). Each flag below replaces the preset's value; 0 is off."""
+    crop: float | None = None
+    """Largest shift, as a share of the side; standard: 0.08."""
+    scale_min: float | None = None
+    """Cut out a random part, of so much of the area at least; for photos of things, 0.25 to 0.5."""
+    short_side: tuple[int, int] | None = None
+    """Cut out what the network's input shows of a short side of random length, px: VGG 256 512, AlexNet 256 256."""
+    flip: bool | None = None
     """Mirror left to right; switch it off for letters, digits, signs."""
+    vertical_flip: bool | None = None
+    """Mirror top to bottom; for pictures without an up, as of microscopes and from above."""
+    rotate: float | None = None
+    """Turn by up to so many degrees either way."""
+    jitter: float | None = None
+    """Change brightness, contrast and saturation by up to this share."""
+    hue: float | None = None
+    """Turn colours by up to this share of the colour circle."""
+    pca_noise: float | None = None
+    """Standard deviation of AlexNet's colour noise; 0.1 in the paper."""
+    policy: Literal["none", "randaugment", "trivial"] | None = None
+    """Draw from a table of changes: RandAugment, or TrivialAugment (wide)."""
+    policy_ops: int = 2
+    """RandAugment's N: changes per picture."""
+    policy_magnitude: float = 9.0
+    """RandAugment's M: their strength, 0 to 10."""
+    erase: float | None = None
+    """Probability of a rectangle of noise over the picture."""
+    mixup: float | None = None
+    """Blend pictures and labels in pairs; Beta's alpha, 0.2 to 1."""
+    cutmix: float | None = None
+    """Put a part of another picture in, and of its label; Beta's alpha, 1 in the paper."""
+    progressive: int = 0
+    """Side in px that training starts with, growing to the input's in four stages."""
     image_size: int | None = None
     """Side of the network's input in px; without it, chosen from the network and the pictures' sizes."""
     channels: Literal[1, 3] | None = None
@@ -117,6 +163,54 @@ class TrainConfig:
     """How a picture becomes square: squash it, add grey bars, or cut the longer side."""
     seed: int = 0
     """Decides weights, order and augmentation, and the split where there is none yet."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Training in float32 or bfloat16; auto: bfloat16 where the processor has it and it measures faster."""
+    kernels: Literal["auto", "torch", "fused"] = "auto"
+    """Training by PyTorch's kernels or the fused ones for CPUs; auto: for each layer what measures faster."""
+    compile: bool = False
+    """Translate the network by torch.compile: takes minutes at the start, may pay on a GPU."""
+
+    # How weights are learnt.
+    optimizer: Literal["sgd", "rmsprop", "adamw"] = "sgd"
+    """sgd: with momentum; rmsprop: TensorFlow's, of the MobileNets and EfficientNet; adamw: steps of a like size."""
+    nesterov: bool = True
+    """sgd: look ahead along the momentum."""
+    rms_decay: float = 0.9
+    """rmsprop: share of the old mean square that is kept in each step."""
+    epsilon: float | None = None
+    """Added to the mean square: inside the root for rmsprop (1e-3), outside for adamw (1e-8)."""
+    schedule: Literal["cosine", "step", "exponential", "linear", "constant", "plateau"] = "cosine"
+    """How the learning rate falls after warm-up; plateau: whenever validation stops improving."""
+    decay: float | None = None
+    """Factor of the learning rate for step and plateau (0.1) and exponential (what leaves a hundredth at the end)."""
+    decay_every: float | None = None
+    """Epochs per decay for step (a third of all) and exponential (1); for plateau epochs without improvement (5)."""
+    milestones: str | None = None
+    """step: epochs after which the rate decays, e.g. 30,60,90; instead of --decay-every."""
+    warmup_epochs: float | None = None
+    """Warm-up in epochs, instead of --warmup."""
+    warmup_steps: int | None = None
+    """Warm-up in steps, instead of --warmup."""
+    ema: float = 0.0
+    """Validate and keep an average of the weights over the steps, that gives the old average this share (0.999)."""
+    patience: int | None = None
+    """Stop after so many epochs without a better one in validation."""
+    freeze: str = "none"
+    """Weights trained before that stay. backbone: all but the last layer, on features computed once, which is quick;
+    stages:N: those of the first N stages."""
+    unfreeze_after: int | None = None
+    """Epochs after which the stages that --freeze keeps learn too."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each stage to the one before it, for weights trained before (0.75)."""
+    class_balance: Literal["none", "weights", "sampler", "logit-adjust"] = "none"
+    """For classes of unequal size. weights: rare pictures count more; sampler: they are shown more often;
+    logit-adjust: rare classes must win by more."""
+    teacher: str | None = None
+    """Learn from the answers of this model file or run too; it needs the same classes."""
+    distill_weight: float = 0.9
+    """Share of the teacher in the loss; the labels have the rest."""
+    distill_temperature: float = 4.0
+    """What logits are divided by where the teacher's and ours are compared."""
 
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {
@@ -130,16 +224,68 @@ class TrainConfig:
             "clip_grad": (1e-12, 1e12),
             "accumulate": (1, 65_536),
             "crop": (0, 0.5),
+            "scale_min": (0, 1),
+            "rotate": (0, 180),
+            "jitter": (0, 1),
+            "hue": (0, 0.5),
+            "pca_noise": (0, 1),
+            "policy_ops": (1, 14),
+            "policy_magnitude": (0, 10),
+            "erase": (0, 1),
+            "mixup": (0, 2),
+            "cutmix": (0, 2),
+            "progressive": (0, 4096),
             "image_size": (8, 4096),
             "seed": (0, MAX_SEED),
+            "rms_decay": (0, 0.9999),
+            "epsilon": (1e-16, 10),
+            "decay": (1e-6, 0.9999),
+            "decay_every": (0.01, 1_000_000),
+            "warmup_epochs": (0, self.epochs),
+            "warmup_steps": (0, 1_000_000_000),
+            "ema": (0, 0.999999),
+            "patience": (1, 1_000_000),
+            "unfreeze_after": (1, self.epochs - 1),
+            "layer_decay": (0.01, 1),
+            "distill_weight": (0.01, 1),
+            "distill_temperature": (0.1, 100),
         }
         for name, (low, high) in bounds.items():
             _check_range(name, getattr(self, name), low, high)
+        values = vars(self)
+        check_idle(values, {field.name: field.default for field in fields(self)})
+        for check in (check_freeze, check_milestones, check_plateau, check_rivals):
+            check(values)
+        if self.short_side and not (self.short_side == (0, 0) or 8 <= self.short_side[0] <= self.short_side[1] <= 4096):
+            low, high = self.short_side
+            raise UserError(f"--short-side {low} {high}: give the smallest and the largest length, from 8 to 4096 px")
+        crops = {"--crop": self.crop, "--scale-min": self.scale_min, "--short-side": any(self.short_side or ())}
+        if len(given := [flag for flag, value in crops.items() if value]) > 1:
+            raise UserError(f"{' and '.join(given)} are rules for where to cut: give one of them")
+        if self.compile and self.kernels == "fused":
+            raise UserError("--compile translates PyTorch's kernels: --kernels fused does not go with it")
 
     @property
     def peak_lr(self) -> float:
         """The learning rate that is used."""
-        return LR_FRESH if self.lr is None else self.lr
+        return HABITS[self.optimizer].fresh if self.lr is None else self.lr
+
+    @property
+    def milestone_epochs(self) -> tuple[int, ...]:
+        """The numbers in `milestones`."""
+        return tuple(int(part) for part in (self.milestones or "").split(",") if part)
+
+    @property
+    def num_frozen_stages(self) -> int:
+        """The number in `freeze`, 0 without one."""
+        return int(self.freeze.removeprefix("stages:")) if self.freeze.startswith("stages:") else 0
+
+    def settled(self, *, is_warm: bool = False) -> "TrainConfig":
+        """Return it with the optimiser's own numbers where none are given; `is_warm`: weights were trained before."""
+        habit = HABITS[self.optimizer]
+        own: dict[str, Any] = {"lr": habit.tuned if is_warm else habit.fresh, "weight_decay": habit.weight_decay}
+        own["epsilon"] = habit.epsilon
+        return replace(self, **{name: value for name, value in own.items() if getattr(self, name) is None})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without those that are None."""

@@ -94,7 +94,7 @@ def _train(lesson: Lesson, group: Any) -> Lore:
     model = create_model(lesson.model, 3, 3, small_input=True, **lesson.options)
     model = model.to(dtype).to(memory_format=torch.channels_last)
     group.copy_first(list(model.state_dict().values()))
-    state = TrainState(model, build_optimizer(model, momentum=0.9, weight_decay=5e-4))
+    state = TrainState(model, build_optimizer(model, TrainConfig()))
     normalise = torch.nn.Sequential(Normalise((0.5,) * 3, (0.25,) * 3), cast(dtype))
     train, valid = pictures(lesson.num_images, lesson.image_size, 1), pictures(150, lesson.image_size, 2)
     logits = drained(compute_logits(model, valid, normalise, torch.device("cpu"), group))

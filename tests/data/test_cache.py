@@ -1,9 +1,12 @@
 import errno
 import os
 from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from depthwise.console import Quiet
 from depthwise.data import cache
@@ -12,7 +15,9 @@ from depthwise.data.cache import load, read_all, read_picture
 from depthwise.data.decode import decode
 from depthwise.data.geometry import Geometry, apply
 from depthwise.data.index import Record
-from depthwise.errors import UserError
+from depthwise.data.pack import picture_sum, value_counts
+from depthwise.data.store import Store
+from depthwise.errors import UnusablePicture, UserError
 
 GEOMETRY = Geometry(8, 3, mean=(0.5,) * 3, std=(0.5,) * 3)
 CLASSES = ("cat", "dog", "fox")
@@ -23,15 +28,24 @@ def records(tmp_path, save_noise) -> list[Record]:
     """Six pictures of 10 x 6 px and classes fox, cat, dog, fox, cat, dog; the third is broken."""
     folder = tmp_path / "photos"
     made = [
-        Record(save_noise(folder / f"{number}.png", number, (10, 6)), ("fox", "cat", "dog")[number % 3])
+        Record(str(save_noise(folder / f"{number}.png", number, (10, 6))), ("fox", "cat", "dog")[number % 3])
         for number in range(6)
     ]
     made[2].path.write_bytes(b"<html>")
     return made
 
 
-def loading(records, tmp_path, workers=2, console=None):
-    return load(records, CLASSES, GEOMETRY, folder=tmp_path, workers=workers, console=console or Quiet())
+def loading(records, tmp_path, workers=2, console=None, **more):
+    return load(records, CLASSES, GEOMETRY, folder=tmp_path, workers=workers, console=console or Quiet(), **more)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> Store:
+    """A store that takes any number of pictures; files count as settled at once."""
+    monkeypatch.setattr(cache, "MIN_STORED", 1)
+    monkeypatch.setattr("depthwise.data.ledger.SETTLED_NS", -(10**12))
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "cache"))
+    return Store(tmp_path / "store", 2**20)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -118,7 +132,7 @@ def test_a_full_disk_is_told_before_anything_is_decoded(records, tmp_path, monke
 
     monkeypatch.setattr(cache, "MAX_IN_MEMORY", 0)
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    monkeypatch.setattr(cache, "decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(cache, "decode_image", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UserError) as caught, loading(records, tmp_path):
         pass
     assert str(caught.value) == f"no room for 0.0 GiB of decoded pictures in {tmp_path}: No space left on device"
@@ -128,3 +142,181 @@ def test_a_folder_that_is_not_there_is_told(records, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "MAX_IN_MEMORY", 0)
     with pytest.raises(UserError, match=r"no room for .* in .*gone: No such file"), loading(records, tmp_path / "gone"):
         pass
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fit", ["squash", "letterbox", "crop"])
+@pytest.mark.parametrize("size", [(20, 31), (12, 12)])  # and one that has the size already
+def test_a_picture_read_is_the_one_decoded_then_fitted_to_the_bit(tmp_path, save_noise, size, fit, channels):
+    geometry = Geometry(12, channels, fit)
+    for mode in ("L", "RGB"):
+        photo = save_noise(tmp_path / f"{mode}.png", 1, size, mode)
+        found = read_picture(photo, geometry)
+        assert found.shape == (12, 12, channels) and found.dtype == np.uint8
+        np.testing.assert_array_equal(found, apply(decode(photo, channels), geometry))
+
+
+def same(one, other) -> bool:
+    return (
+        np.array_equal(one.images, other.images)
+        and np.array_equal(one.labels, other.labels)
+        and np.array_equal(one.ids, other.ids)
+        and one.records == other.records
+        and np.array_equal(one.picture_sums(), other.picture_sums())
+        and np.array_equal(one.value_counts(), other.value_counts())
+    )
+
+
+def test_the_store_gives_what_memory_gives(records, tmp_path, store):
+    with loading(records, tmp_path) as (plain, skipped):
+        for _ in range(2):
+            with loading(records, tmp_path, store=store) as (stored, skipped_too):
+                assert same(plain, stored)
+                assert isinstance(stored.images, np.memmap)
+                assert skipped == skipped_too
+        assert plain.picture_sums().tobytes() == b"".join(picture_sum(pixels) for pixels in plain.images)
+        assert np.array_equal(plain.value_counts(), value_counts(plain.images))
+
+
+def test_a_second_run_reads_no_file_of_an_unchanged_folder(records, tmp_path, store, monkeypatch):
+    with loading(records, tmp_path, store=store):
+        pass
+    for module in ("cache", "contents"):
+        monkeypatch.setattr(f"depthwise.data.{module}.content_hash", lambda path: pytest.fail(f"read {path}"))
+    monkeypatch.setattr(cache, "decode_image", lambda *_: pytest.fail("decoded"))
+    with loading(records, tmp_path, store=store) as (dataset, skipped):
+        assert (len(dataset), len(skipped)) == (5, 1)
+
+
+def test_a_changed_photo_is_decoded_again_whatever_its_record_says(records, tmp_path, store, save_noise):
+    known = [replace(record, hash="0" * 15 + "a" + "0" * 16) for record in records]
+    with loading(known, tmp_path, store=store) as (before, _):
+        assert before.ids.tolist() == [10] * 5
+        save_noise(records[3].path, 77, (10, 6))
+        with loading(known, tmp_path, store=store) as (after, _):
+            assert [i for i in range(5) if not np.array_equal(before.images[i], after.images[i])] == [2]
+
+
+def test_a_file_that_takes_another_s_place_with_its_size_and_time_is_noticed(records, tmp_path, store):
+    two, five = records[1].path, records[4].path
+    size = max(path.stat().st_size for path in (two, five))
+    for path in (two, five):  # what stands behind a PNG's end is not read
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+        os.utime(path, (1000, 1000))
+    with loading(records, tmp_path, store=store) as (before, _):
+        five.rename(tmp_path / "x.png")
+        two.rename(five)
+        (tmp_path / "x.png").rename(two)
+        with loading(records, tmp_path, store=store) as (after, _):
+            assert np.array_equal(after.images[[1, 3]], before.images[[3, 1]])
+
+
+def test_a_photo_that_changes_while_it_is_read_is_not_stored(records, tmp_path, store, monkeypatch, save_noise):
+    seen = []
+
+    class Console(Quiet):
+        def warn(self, text):
+            seen.append(text)
+
+    real = cache.decode_image
+
+    def decode_and_change(path, *rest):
+        pixels = real(path, *rest)
+        if path == records[4].path and not seen:
+            save_noise(path, 99, (10, 6))
+        return pixels
+
+    monkeypatch.setattr(cache, "decode_image", decode_and_change)
+    with loading(records, tmp_path, store=store, console=Console()) as (dataset, _):
+        assert len(dataset) == 5
+    assert seen == [
+        f"Decoded pictures are kept for this run only: {records[4].path} has changed while pictures were read"
+    ]
+    assert not list(store.folder.glob("*.pack"))
+
+
+def test_files_that_cannot_be_read_are_named_with_the_store_too(records, tmp_path, store):
+    records[0].path.unlink()
+    os.mkfifo(records[1].path.with_name("pipe.png"))
+    records[1] = replace(records[1], place=str(records[1].path.with_name("pipe.png")))
+    with loading(records, tmp_path, store=store) as (dataset, skipped):
+        assert len(dataset) == 3
+        assert {item.reason for item in skipped} == {"missing", "not_a_file", "not_a_picture"}
+
+
+def test_without_room_in_the_store_pictures_are_kept_for_the_run(records, tmp_path, store):
+    seen = []
+
+    class Console(Quiet):
+        def warn(self, text):
+            seen.append(text)
+
+    with loading(records, tmp_path, store=replace(store, max_bytes=10), console=Console()) as (dataset, skipped):
+        assert (len(dataset), len(skipped)) == (5, 1)
+        assert not isinstance(dataset.images, np.memmap)
+    assert seen == ["Decoded pictures are kept for this run only: 0.0 GiB are more than --cache-size allows (0.0 GiB)"]
+
+
+def test_small_data_sets_stay_out_of_the_store(records, tmp_path, store, monkeypatch):
+    monkeypatch.setattr(cache, "MIN_STORED", 6 * 8 * 8 * 3 + 1)
+    with loading(records, tmp_path, store=store) as (dataset, _):
+        assert not isinstance(dataset.images, np.memmap)
+    assert not store.folder.exists()
+
+
+def test_colours_and_what_is_measured_do_not_ask_for_another_pack(records, tmp_path, store):
+    for geometry in (GEOMETRY, replace(GEOMETRY, mean=(0.1,) * 3)):
+        arguments = {"folder": tmp_path, "workers": 1, "console": Quiet(), "store": store}
+        with load(records, CLASSES, geometry, **arguments):
+            pass
+    assert len(list(store.folder.glob("*.pack"))) == 1
+
+
+@pytest.mark.parametrize("change", [{"fit": "letterbox"}, {"image_size": 9}, {"channels": 1, "mean": (), "std": ()}])
+def test_another_geometry_is_another_pack(records, tmp_path, store, change):
+    for geometry in (GEOMETRY, replace(GEOMETRY, **change)):
+        arguments = {"folder": tmp_path, "workers": 1, "console": Quiet(), "store": store}
+        with load(records, CLASSES, geometry, **arguments):
+            pass
+    assert len(list(store.folder.glob("*.pack"))) == 2
+
+
+def test_pictures_to_cut_from_are_larger_and_shown_at_the_networks_size(photo_record, tmp_path):
+    with loading([photo_record] * 3, tmp_path, stored_size=32) as (dataset, _):
+        assert (dataset.images.shape, dataset.side) == ((3, 32, 32, 3), 8)
+        shown = dataset.shown(np.arange(2))
+        exact = apply(decode(photo_record.path), GEOMETRY)
+        assert shown.shape == (2, 8, 8, 3)
+        assert np.abs(shown[0].astype(int) - exact).mean() < 4
+
+
+@pytest.fixture
+def photo_record() -> Record:
+    return Record(str(Path(__file__).parents[1] / "photos" / "chelsea.jpg"), "cat")
+
+
+def test_only_pictures_to_cut_from_may_be_drafts(photo_record, tmp_path):
+    with (
+        loading([photo_record], tmp_path, stored_size=32) as (large, _),
+        loading([photo_record], tmp_path) as (same, _),
+    ):
+        assert np.array_equal(same.images[0], apply(decode(photo_record.path), GEOMETRY))
+        exact = apply(decode(photo_record.path), replace(GEOMETRY, image_size=32)).astype(int)
+        difference = np.abs(large.images[0] - exact)
+        assert 0 < difference.mean() < 4
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_draft_is_whole_where_its_file_is(tmp_path, is_broken, progressive):
+    """Of small JPEGs the data are counted by decoding again: at the draft's size."""
+    buffer = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (160, 200, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG", progressive=progressive)
+    content = buffer.getvalue()
+    (tmp_path / "a.jpg").write_bytes(content[: len(content) * 3 // 4] + b"\xff\xd9" if is_broken else content)
+    if is_broken:
+        with pytest.raises(UnusablePicture, match="truncated"):
+            decode(tmp_path / "a.jpg", 3, 40)
+    else:
+        assert decode(tmp_path / "a.jpg", 3, 40).shape == (40, 50, 3)

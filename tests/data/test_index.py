@@ -106,7 +106,7 @@ def test_other_names_are_not_pictures(name):
 
 def test_pictures_are_found_at_any_depth(tmp_path):
     make(tmp_path, "2.png", "1.png", "sub/0.png", "sub/.hidden/3.png", "other.txt", ".ignored.txt")
-    assert find_pictures(tmp_path) == ([tmp_path / "1.png", tmp_path / "2.png", tmp_path / "sub/0.png"], 1)
+    assert find_pictures(tmp_path) == ([str(tmp_path / name) for name in ("1.png", "2.png", "sub/0.png")], 1)
 
 
 # A folder that is split already
@@ -193,7 +193,7 @@ def test_a_manifest_survives_writing_and_reading(tmp_path):
         "#;.png",
     ]
     records = [
-        Record(tmp_path / f"{split}/{name}", f"class, {index % 2}", split, HASH, f"group {index}")
+        Record(str(tmp_path / f"{split}/{name}"), f"class, {index % 2}", split, HASH, f"group {index}")
         for split in ("train", "test")
         for index, name in enumerate(names)
     ]
@@ -205,8 +205,8 @@ def test_a_manifest_survives_writing_and_reading(tmp_path):
 
 def test_a_manifest_s_bytes_are_these(tmp_path):
     records = [
-        Record(tmp_path / "a/ü.png", "a", "train", HASH, "g"),
-        Record(Path(tmp_path.parent / "b.png"), "b", "test"),
+        Record(str(tmp_path / "a/ü.png"), "a", "train", HASH, "g"),
+        Record(str(Path(tmp_path.parent / "b.png")), "b", "test"),
     ]
     write_manifest(tmp_path / "splits.csv", records)
     expected = f"path,class,split,hash,group\na/ü.png,a,train,{HASH},g\n../b.png,b,test,,\n"
@@ -215,7 +215,7 @@ def test_a_manifest_s_bytes_are_these(tmp_path):
 
 def test_a_manifest_moves_with_its_pictures(tmp_path):
     make(tmp_path / "old/photos", "a.png", "b.png")
-    records = [Record(tmp_path / "old/photos" / f"{name}.png", name, "train") for name in "ab"]
+    records = [Record(str(tmp_path / "old/photos" / f"{name}.png"), name, "train") for name in "ab"]
     write_manifest(tmp_path / "old/splits.csv", records)
     (tmp_path / "old").rename(tmp_path / "new")
     assert [record.path for record in read_index(tmp_path / "new/splits.csv").records] == [
@@ -241,7 +241,7 @@ def test_a_manifest_from_a_spreadsheet_is_read(tmp_path, ending, mark):
 @pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
 def test_a_name_that_is_not_unicode_survives_a_manifest(tmp_path):
     records = [
-        Record(tmp_path / os.fsdecode(name), label, "train") for name, label in ((b"\xff.png", "a"), (b"b", "b"))
+        Record(str(tmp_path / os.fsdecode(name)), label, "train") for name, label in ((b"\xff.png", "a"), (b"b", "b"))
     ]
     write_manifest(tmp_path / "s.csv", records)
     assert read_index(tmp_path / "s.csv").records == tuple(records)
@@ -296,7 +296,7 @@ def test_a_manifest_is_checked_for_missing_classes_too(tmp_path):
 
 
 def test_a_manifest_is_one_that_any_csv_reader_reads(tmp_path):
-    write_manifest(tmp_path / "s.csv", [Record(tmp_path / "a,b.png", "x", "train")])
+    write_manifest(tmp_path / "s.csv", [Record(str(tmp_path / "a,b.png"), "x", "train")])
     with open(tmp_path / "s.csv", newline="", encoding="utf-8") as file:
         assert next(csv.DictReader(file))["path"] == "a,b.png"
 
@@ -351,7 +351,7 @@ def test_a_table_with_some_splits_missing_is_refused(tmp_path):
 
 @pytest.mark.parametrize("label", ["=cmd()", "@x", "+1+cmd", "-2+3", "'=x", "-1", "plain", "'quoted'", "a=b"])
 def test_what_a_spreadsheet_would_compute_is_written_as_text_and_read_back(tmp_path, label):
-    records = [Record(tmp_path / f"{label}.png", label, "train"), Record(tmp_path / "b.png", "b", "train")]
+    records = [Record(str(tmp_path / f"{label}.png"), label, "train"), Record(str(tmp_path / "b.png"), "b", "train")]
     write_manifest(tmp_path / "s.csv", records)
     assert read_index(tmp_path / "s.csv").records == tuple(records)
     cells = (tmp_path / "s.csv").read_text().splitlines()[1].split(",")
@@ -368,3 +368,14 @@ def test_the_layout_of_the_article_is_read_as_it_is(tmp_path):
     assert {split: len(index.part(split)) for split in ("train", "valid", "test")} == dict.fromkeys(
         ("train", "valid", "test"), 34
     )
+
+
+def test_records_are_small(tmp_path):
+    """A million of them must fit: strings, and one for each class."""
+    write_manifest(
+        tmp_path / "s.csv", [Record(str(tmp_path / f"{n}.png"), f"class {n % 2}", "train") for n in range(4)]
+    )
+    records = read_index(tmp_path / "s.csv").records
+    assert not hasattr(records[0], "__dict__") and isinstance(records[0].place, str)
+    assert records[0].path == tmp_path / "0.png"
+    assert records[0].label is records[2].label and records[0].split is records[2].split

@@ -36,7 +36,7 @@ def pixels(content: bytes) -> np.ndarray:
 def is_cut(content: bytes) -> bool:
     with Image.open(BytesIO(content)) as image:
         image.load()
-        return jpeg.is_cut(image, content)
+        return jpeg.is_cut(image, content, image.width * image.height)
 
 
 def reason(path: Path) -> str:

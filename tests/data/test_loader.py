@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthwise.data.augment import Augmentation
 from depthwise.data.cache import Dataset
 from depthwise.data.index import Record
 from depthwise.data.loader import ordered_batches, training_batches
@@ -14,12 +16,13 @@ def dataset(number: int) -> Dataset:
     """Pictures of noise, each one's label its number."""
     images = np.random.default_rng(0).integers(0, 256, (number, 8, 8, 3), np.uint8)
     ids = np.random.default_rng(1).integers(0, 2**63, number).astype(np.uint64)
-    return Dataset(images, np.arange(number), ids, tuple(Record(Path(f"{i}.png"), str(i)) for i in range(number)))
+    return Dataset(images, np.arange(number), ids, tuple(Record(str(Path(f"{i}.png")), str(i)) for i in range(number)))
 
 
-def batches(data: Dataset, **changes):
-    arguments = {"seed": 5, "epoch": 2, "start": 0, "batch_size": 8, "crop": 0.2, "flip": True, "workers": 0}
-    return list(training_batches(data, **{**arguments, **changes}))
+def batches(data: Dataset, *, how: Augmentation | None = None, crop: float = 0.2, flip: bool = True, **changes):
+    how = how or Augmentation(crop=crop, flip=flip)
+    arguments = {"seed": 5, "epoch": 2, "start": 0, "batch_size": 8, "side": data.side, "workers": 0}
+    return list(training_batches(data, how=how, **{**arguments, **changes}))
 
 
 def labels(found) -> list[int]:
@@ -131,3 +134,49 @@ def test_ordered_batches_show_all_in_order_and_unchanged(number, sizes):
     assert [len(batch.labels) for batch in found] == sizes
     assert labels(found) == list(range(number))
     assert all(np.array_equal(batch.images, data.images[batch.labels]) for batch in found)
+
+
+MIXES = [Augmentation(mixup=0.4), Augmentation(cutmix=1.0), Augmentation(crop=0.2, flip=True, mixup=0.4, cutmix=1.0)]
+
+
+@pytest.mark.parametrize("how", MIXES)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_mixed_batch_in_parts_is_the_batch(how, workers):
+    data = dataset(25)
+    parts = batches(data, how=how, parts=range(3), num_parts=3, workers=workers)
+    whole = batches(data, how=how)
+    for name in ("images", "labels", "ids", "others", "shares"):
+        joined = [np.concatenate([getattr(p, name) for p in parts[n : n + 3]]) for n in (0, 3, 6, 9)]
+        assert all(np.array_equal(a, getattr(b, name)) for a, b in zip(joined, whole, strict=True))
+
+
+@pytest.mark.parametrize("how", MIXES)
+def test_mixed_batches_go_on_from_any_batch(how):
+    data = dataset(50)
+    assert equal(batches(data, how=how, start=3), batches(data, how=how)[3:])
+
+
+def test_mixed_pictures_are_their_two_in_the_shares_of_their_labels():
+    data = dataset(40)
+    for batch in batches(data, how=Augmentation(mixup=1.0)):
+        (labels, shares), (others, rests) = batch.targets
+        assert np.allclose(shares + rests, 1)
+        assert (labels != others).all()
+        one, two = (data.images[chosen].astype(float) for chosen in (labels, others))
+        expected = shares[:, None, None, None] * one + rests[:, None, None, None] * two
+        assert np.abs(batch.images - expected).max() <= 0.51
+
+
+def test_batches_that_are_not_mixed_have_one_label_each():
+    for batch in batches(dataset(20)):
+        assert batch.others is None and batch.shares is None
+        assert [(labels is batch.labels, share) for labels, share in batch.targets] == [(True, 1.0)]
+
+
+def test_batches_have_the_side_that_is_asked_for_from_larger_pictures():
+    data = replace(dataset(20), image_size=6)
+    assert data.side == 6
+    assert all(batch.images.shape[1:] == (6, 6, 3) for batch in batches(data, how=Augmentation(scale_min=0.3)))
+    assert all(batch.images.shape[1:] == (4, 4, 3) for batch in batches(data, how=Augmentation(), side=4))
+    unchanged = batches(data, how=Augmentation())[0]
+    assert np.array_equal(unchanged.images, data.shown(unchanged.labels))

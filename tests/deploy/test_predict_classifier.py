@@ -2,6 +2,8 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Semaphore
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -95,19 +97,19 @@ def test_many_photos_keep_their_order_over_several_batches(engine: FakeEngine, t
     for grey, answer in enumerate(answers):
         shares = dict(zip(CLASSES, np.array([grey + 1, 1, 2]) / (grey + 4), strict=True))
         assert {score.label: score.probability for score in answer.top} == pytest.approx(shares)
-    assert [shape[0] for shape in engine.batches] == [BATCH, BATCH, 6]
+    assert sorted(shape[0] for shape in engine.batches) == [6, BATCH, BATCH]
 
 
 def test_photos_that_cannot_be_read_are_answers_in_their_place(engine: FakeEngine, tmp_path: Path):
     photos: list[Path | str] = [*paint_all(tmp_path, [9] * (BATCH + 4))]
     (tmp_path / "empty.png").touch()
-    for place in (0, 7, BATCH - 1, BATCH, BATCH + 3):
+    for place in (0, 5, BATCH - 1, BATCH, BATCH + 3):
         photos[place] = str(tmp_path / "empty.png")
     photos[3] = tmp_path / "none.png"
-    answers = list(Classifier(engine).predict_many(photos))
+    answers = list(Classifier(engine).predict_many(photos, workers=1))
     assert [answer.path for answer in answers] == [str(photo) for photo in photos]
     failed = {index: answer.error for index, answer in enumerate(answers) if answer.error}
-    empty = dict.fromkeys((0, 7, BATCH - 1, BATCH, BATCH + 3), "the file has zero bytes")
+    empty = dict.fromkeys((0, 5, BATCH - 1, BATCH, BATCH + 3), "the file has zero bytes")
     assert failed == empty | {3: "there is no such file"}
     assert all((a.label is None and a.top == ()) if a.error else a.label == "ant" for a in answers)
     assert [shape[0] for shape in engine.batches] == [BATCH - 4, 2]
@@ -133,7 +135,58 @@ def test_photos_may_come_one_by_one_and_are_not_all_read_first(engine: FakeEngin
     answers = Classifier(engine).predict_many(endless(), workers=2)
     assert [next(answers).label for _ in range(BATCH + 1)] == ["ant"] * (BATCH + 1)
     answers.close()
-    assert taken <= 2 * BATCH + 4 * 2 + 1
+    assert taken <= BATCH * (2 + 2 * 2 + 2)  # taken from, waiting, and one group on each side
+
+
+def test_answers_come_while_the_next_photo_is_waited_for(engine: FakeEngine, tmp_path: Path):
+    photos = paint_all(tmp_path, [9, 9, 9])
+    given = Semaphore(1)
+
+    def slow() -> Any:
+        for photo in photos:
+            assert given.acquire(timeout=10)
+            yield photo
+
+    for answer in Classifier(engine).predict_many(slow(), workers=2, is_live=True):
+        assert answer.label == "ant"
+        given.release()  # the next photo is there only after this answer
+    assert [shape[0] for shape in engine.batches] == [1, 1, 1]
+
+
+def test_live_photos_that_are_there_are_taken_together_and_in_order(engine: FakeEngine, tmp_path: Path):
+    photos = paint_all(tmp_path, range(0, 3 * BATCH + 3))  # the end comes while a group waits to be full
+    answers = list(Classifier(engine).predict_many(iter(photos), workers=2, is_live=True))
+    assert [answer.path for answer in answers] == [str(photo) for photo in photos]
+    assert max(shape[0] for shape in engine.batches) == BATCH
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_what_fails_in_the_list_of_photos_is_raised(engine: FakeEngine, tmp_path: Path, is_live: bool):
+    def broken() -> Any:
+        yield paint(tmp_path / "a.png", 9)
+        raise UnicodeError("not text")
+
+    with pytest.raises(UnicodeError, match="not text"):
+        list(Classifier(engine).predict_many(broken(), workers=1, is_live=is_live))
+
+
+def test_an_engine_that_is_not_concurrent_is_called_by_one_thread_at_a_time(tmp_path: Path):
+    class Counting(FakeEngine):
+        now = most = 0
+
+        def logits(self, images: Any) -> Any:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            sleep(0.002)
+            self.now -= 1
+            return super().logits(images)
+
+    photos, found = paint_all(tmp_path, [9] * 6 * BATCH), []
+    for is_concurrent in (False, True):
+        counting = Counting()
+        list(Classifier(counting, is_concurrent=is_concurrent).predict_many(photos, workers=3))
+        found.append(counting.most)
+    assert found[0] == 1 < found[1]
 
 
 def test_the_answer_as_json_has_these_keys(engine: FakeEngine, tmp_path: Path):
@@ -144,6 +197,7 @@ def test_the_answer_as_json_has_these_keys(engine: FakeEngine, tmp_path: Path):
         "probability": pytest.approx(0.5),
         "top": [{"label": "猫", "probability": pytest.approx(0.5)}],
         "rejected": False,
+        "reason": None,
         "error": None,
     }
     bad = Prediction("x.jpg", error="there is no such file").to_json()

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,6 +37,14 @@ def test_one_batch_gives_its_own_mean_and_variance():
     values = pictures.images / 255
     assert norm.running_mean.item() == pytest.approx(values.mean(), rel=1e-5)
     assert norm.running_var.item() == pytest.approx(values.var(ddof=1), rel=1e-5)
+
+
+def test_pictures_that_are_stored_larger_are_measured_at_the_networks_size():
+    pictures = replace(dataset(6), image_size=2)
+    norm = nn.BatchNorm2d(1, momentum=0.01)
+    drain(recalibrate(norm, pictures, NORMALISE, CPU, batch_size=8, seed=0))
+    shown = pictures.shown(np.arange(6)) / 255
+    assert norm.running_var.item() == pytest.approx(shown.var(ddof=1), rel=1e-5)
 
 
 def test_several_batches_count_alike():

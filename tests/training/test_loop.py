@@ -1,4 +1,5 @@
 from collections.abc import Generator
+from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,15 +13,18 @@ from torch import Tensor, nn
 from depthwise import artifact
 from depthwise.artifact import Card
 from depthwise.config import TrainConfig
+from depthwise.data.augment import Augmentation
 from depthwise.data.cache import Dataset
 from depthwise.data.geometry import Geometry
+from depthwise.data.loader import training_batches
 from depthwise.data.order import mix
 from depthwise.errors import UserError
 from depthwise.models.create import create_model
 from depthwise.models.normalise import Normalise
+from depthwise.training.batchnorm import recalibrate
 from depthwise.training.loop import EpochReport, StepReport, ValidationReport, compute_logits, run
 from depthwise.training.optim import build_optimizer
-from depthwise.training.schedule import cosine
+from depthwise.training.schedule import learning_rate
 from depthwise.training.state import TrainState
 
 CPU = torch.device("cpu")
@@ -45,12 +49,14 @@ def build(config: TrainConfig = CONFIG, drop_rate: float = 0.2) -> TrainState:
     torch.manual_seed(config.seed)
     model = create_model("mobilenet_v2_x0_35", 3, small_input=True, drop_rate=drop_rate)
     model = model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, momentum=config.momentum, weight_decay=config.weight_decay)
-    return TrainState(model, optimizer)
+    average = deepcopy(model) if config.ema else None
+    return TrainState(model, build_optimizer(model, config), average)
 
 
-def reports(state: TrainState, config: TrainConfig = CONFIG, *, workers: int = 0, train: Dataset = TRAIN) -> Any:
-    return run(state, train, VALID, config, normalise=NORMALISE, device=CPU, workers=workers)
+def reports(
+    state: TrainState, config: TrainConfig = CONFIG, *, workers: int = 0, train: Dataset = TRAIN, teacher: Any = None
+) -> Any:
+    return run(state, train, VALID, config, normalise=NORMALISE, device=CPU, workers=workers, teacher=teacher)
 
 
 def finished(config: TrainConfig = CONFIG, **options: Any) -> TrainState:
@@ -109,13 +115,13 @@ def test_every_setting_reaches_the_weights(unbroken: TrainState, change: dict[st
     assert not torch.equal(*states)
 
 
-def saved_and_restored(state: TrainState, folder: Path) -> TrainState:
+def saved_and_restored(state: TrainState, folder: Path, config: TrainConfig = CONFIG) -> TrainState:
     """Pass the state through a file, as a run folder does."""
     card = Card("checkpoint", "mobilenet_v2_x0_35", {}, True, ("r", "g", "b"), Geometry(16, 1))
     path = folder / "last.safetensors"
     artifact.write(path, replace(card, training={"position": state.position()}), state.tensors())
     card, tensors = artifact.read(path)
-    other = build(replace(CONFIG, seed=99))
+    other = build(replace(config, seed=99))
     other.restore(tensors, card.training["position"])
     return other
 
@@ -139,6 +145,156 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert_same(other, unbroken)
 
 
+INGREDIENTS = {
+    "rmsprop": {"optimizer": "rmsprop", "schedule": "exponential"},
+    "adamw": {"optimizer": "adamw", "schedule": "linear"},
+    "average": {"ema": 0.9},
+    "average of statistics": {"ema": 0.9, "recalibrate": False, "accumulate": 2},
+    "plateau": {"schedule": "plateau", "decay_every": 1, "epochs": 4},
+    "sampler": {"class_balance": "sampler"},
+    "weights": {"class_balance": "weights"},
+    "logit-adjust": {"class_balance": "logit-adjust"},
+    "stages": {"freeze": "stages:4", "unfreeze_after": 1, "layer_decay": 0.6, "ema": 0.9},
+}
+RARE = replace(TRAIN, labels=np.where(np.arange(NUM_TRAIN) < 21, 0, TRAIN.labels))
+
+
+@pytest.mark.parametrize("name", INGREDIENTS)
+def test_every_ingredient_goes_on_bit_for_bit(name: str, tmp_path: Path):
+    config = replace(CONFIG, **INGREDIENTS[name])
+    whole = finished(config, train=RARE)
+    state = build(config)
+    for _ in islice(reports(state, config, train=RARE), 13):  # reports: in the middle of the second epoch
+        pass
+    other = saved_and_restored(state, tmp_path, config)
+    for _ in reports(other, config, train=RARE):
+        pass
+    assert_same(other, whole)
+    plain = finished(replace(CONFIG, epochs=config.epochs), train=RARE)
+    assert not torch.equal(plain.predictor.classifier.weight, whole.predictor.classifier.weight)
+
+
+def test_the_average_is_what_is_validated_and_is_the_average():
+    config = replace(CONFIG, ema=0.9, epochs=1, recalibrate=False)
+    state = build(config)
+    average = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+    for number, _ in enumerate(islice(reports(state, config), 4)):
+        decay = min(0.9, (1 + number) / (10 + number))
+        for name, parameter in state.model.named_parameters():
+            average[name] = decay * average[name] + (1 - decay) * parameter.detach()
+    for name, parameter in state.average.named_parameters():
+        torch.testing.assert_close(parameter.detach(), average[name])
+    (report,) = (r for r in reports(state, config) if isinstance(r, EpochReport))
+    logits = outcome(compute_logits(state.average, VALID, NORMALISE, CPU))
+    assert np.array_equal(report.logits, logits)
+    assert not np.array_equal(logits, outcome(compute_logits(state.model, VALID, NORMALISE, CPU)))
+
+
+def test_the_average_s_statistics_are_measured_with_its_own_weights():
+    config = replace(CONFIG, ema=0.9, epochs=1)
+    state = build(config)
+    list(reports(state, config))
+    expected = deepcopy(state.average)
+    for _ in recalibrate(expected, TRAIN, NORMALISE, CPU, batch_size=config.batch_size, seed=config.seed):
+        pass
+    assert torch.equal(state.average.stem.norm.running_mean, expected.stem.norm.running_mean)
+    assert not torch.equal(state.average.stem.norm.running_mean, state.model.stem.norm.running_mean)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_frozen_stages_are_as_before_to_the_bit(accumulate: int):
+    config = replace(CONFIG, freeze="stages:4", accumulate=accumulate)
+    state = build(config)
+    before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    list(reports(state, config))
+    same = {name for name, tensor in state.model.state_dict().items() if torch.equal(tensor, before[name])}
+    assert same == {
+        n for n in before if n.startswith("stem.") or n.split(".")[:2] in (["blocks", str(k)] for k in range(6))
+    }
+
+
+def test_a_run_stops_when_patience_is_at_its_end_and_knows_it_later():
+    config = replace(CONFIG, epochs=50, patience=2, lr=1e-12)  # nothing is learnt: the first epoch stays the best
+    state = build(config)
+    got = [report for report in reports(state, config) if isinstance(report, EpochReport)]
+    assert len(got) == state.epoch == state.best_epoch + 2
+    assert list(reports(state, config)) == []
+    assert len(list(reports(state, replace(config, patience=3)))) > 0
+
+
+def test_plateau_lowers_the_rate_of_the_epochs_after_it():
+    config = replace(CONFIG, epochs=5, schedule="plateau", decay_every=1, lr=1e-12, warmup=0.0)
+    model = Mean()  # without batch norm: rates that small change nothing, and no epoch is better than the first
+    state = TrainState(model, build_optimizer(model, config))
+    list(reports(state, config))
+    assert [row["lr"] for row in state.history] == pytest.approx([1e-12, 1e-12, 1e-13, 1e-14, 1e-15], rel=1e-9, abs=0)
+
+
+def test_the_teacher_sees_the_batch_as_the_network_does():
+    class Watched(Mean):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                shown.append(x.detach().clone())
+            return super().forward(x)
+
+    def teach(images: Any) -> Any:
+        taught.append(NORMALISE(torch.from_numpy(images)))
+        return np.zeros((len(images), 3), np.float32)
+
+    shown: list[Tensor] = []
+    taught: list[Tensor] = []
+    model = Watched()
+    config = replace(CONFIG, epochs=1, teacher="somebody", distill_weight=1.0, lr=0.5, accumulate=2, warmup=0.0)
+    list(reports(TrainState(model, build_optimizer(model, config)), config, teacher=teach))
+    assert len(shown) == len(taught) == 8
+    assert all(torch.equal(one, other) for one, other in zip(shown, taught, strict=True))
+    assert model.weight.norm() < 0.9 * torch.eye(3).norm()  # a teacher that knows nothing teaches to answer evenly
+
+
+MIXED = replace(CONFIG, scale_min=0.5, mixup=0.4, cutmix=1.0, jitter=0.2, policy="trivial", erase=0.5, progressive=8)
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_a_run_with_everything_on_ends_as_one_that_was_not_stopped(stop: int):
+    whole, state = finished(MIXED), build(MIXED)
+    stopped = reports(state, MIXED, workers=2)
+    list(islice(stopped, stop))
+    stopped.close()
+    again = build(MIXED)
+    again.restore({name: t.clone() for name, t in state.tensors().items()}, state.position())
+    list(reports(again, MIXED))
+    assert_same(again, whole)
+
+
+def test_the_loss_of_mixed_pictures_is_that_of_both_labels_in_their_shares():
+    config = replace(CONFIG, augment="standard", crop=0.0, flip=False, mixup=1.0, batch_size=NUM_TRAIN)
+    state = TrainState(model := Mean(), torch.optim.SGD(model.parameters(), lr=0.0))
+    first = next(iter(reports(state, config)))
+    how = Augmentation(mixup=1.0)
+    arguments = {"seed": 7, "epoch": 0, "start": 0, "batch_size": NUM_TRAIN, "side": 16, "workers": 0}
+    (batch,) = training_batches(TRAIN, how=how, **arguments)
+    logits = NORMALISE(torch.from_numpy(batch.images)).mean((2, 3))
+    smooth = 0.9 * torch.eye(3) + 0.1 / 3
+    targets = sum(smooth[labels] * torch.as_tensor(shares)[:, None] for labels, shares in batch.targets)
+    expected = -(targets * logits.log_softmax(1)).sum(1).mean()
+    assert first.loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_small_pictures_come_first_where_they_grow():
+    sides = []
+
+    class Watch(Mean):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                sides.append(x.shape[2])
+            return super().forward(x)
+
+    config = replace(CONFIG, epochs=4, batch_size=NUM_TRAIN, progressive=8)
+    state = TrainState(model := Watch(), torch.optim.SGD(model.parameters(), lr=0.1))
+    list(reports(state, config))
+    assert sides == [8, 8, 16, 16]
+
+
 def test_dropout_is_drawn_anew_in_every_step():
     class Recorder(nn.Module):
         def __init__(self) -> None:
@@ -152,7 +308,7 @@ def test_dropout_is_drawn_anew_in_every_step():
 
     def masks() -> Any:
         model = Recorder()
-        list(reports(TrainState(model, build_optimizer(model, momentum=0.9, weight_decay=0.0))))
+        list(reports(TrainState(model, build_optimizer(model, TrainConfig(momentum=0.9, weight_decay=0.0)))))
         return model.masks
 
     first = masks()
@@ -168,7 +324,7 @@ def test_every_epoch_shows_every_picture_once_in_an_order_of_its_own():
 
     seen: list[list[float]] = []
     model = Recorder()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     list(reports(state, replace(CONFIG, augment="none")))
     first, second = seen[:NUM_TRAIN], seen[NUM_TRAIN:]
     assert first != second
@@ -189,7 +345,7 @@ def test_reports_tell_every_step_and_every_epoch():
     assert state.history == [first.row, second.row]
     row = second.row
     assert (row["epoch"], row["step"], row["num_train_images"], row["num_valid_images"]) == (2, 8, NUM_TRAIN, 9)
-    assert row["lr"] == cosine(7, 8, lr=CONFIG.lr, warmup=CONFIG.warmup)
+    assert row["lr"] == learning_rate(7, 4, CONFIG)
     weighted = sum(report.loss * size for report, size in zip(steps[4:], (8, 8, 6, 5), strict=True))
     assert row["train_loss"] == pytest.approx(weighted / NUM_TRAIN)
     assert first.is_best
@@ -223,7 +379,7 @@ def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_with_the_lowe
 
     monkeypatch.setattr("depthwise.training.loop.compute_logits", script)
     model = Mean()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     got = [r.is_best for r in reports(state, replace(CONFIG, epochs=5)) if isinstance(r, EpochReport)]
     assert got == [True, True, True, False, False]
     assert (state.best_epoch, state.best_top1) == (3, 1.0)
@@ -231,7 +387,7 @@ def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_with_the_lowe
 
 def test_the_training_loss_is_the_smoothed_cross_entropy_before_the_step():
     model = Mean()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     config = replace(CONFIG, batch_size=27, augment="none", label_smoothing=0.3)
     report = next(reports(state, config))
     logits = NORMALISE(torch.from_numpy(TRAIN.images)).mean((2, 3))
@@ -242,7 +398,7 @@ def test_the_training_loss_is_the_smoothed_cross_entropy_before_the_step():
 def test_a_separable_problem_is_learnt():
     model = Mean()
     nn.init.zeros_(model.weight)
-    state = TrainState(model, build_optimizer(model, momentum=0.9, weight_decay=5e-4))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.9, weight_decay=5e-4)))
     list(reports(state, replace(CONFIG, epochs=8, label_smoothing=0.0)))
     losses = [row["train_loss"] for row in state.history]
     assert losses == sorted(losses, reverse=True)
@@ -257,7 +413,7 @@ def test_a_finished_run_has_nothing_left_to_do(unbroken: TrainState):
 def test_a_loss_that_is_not_finite_names_the_step_and_the_learning_rate():
     config = replace(CONFIG, lr=900.0, warmup=0.0)
     model = Mean()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     with torch.no_grad():
         model.weight[0, 0] = float("nan")
     with pytest.raises(UserError, match=r"the training loss became nan at step 1 \(epoch 1\)") as got:
@@ -268,7 +424,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_learning_rate():
 
 def test_weights_that_the_last_step_broke_are_not_taken_for_perfect():
     model = Mean()
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     steps = reports(state, replace(CONFIG, epochs=1))
     for _ in islice(steps, 4):
         pass

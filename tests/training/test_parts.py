@@ -47,7 +47,7 @@ def dataset(count: int) -> Dataset:
 def first_step(config: TrainConfig, count: int = 11) -> tuple[Linear, StepReport, dict[str, Tensor]]:
     model = Linear()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     data = dataset(count)
     reports = run(state, data, data, config, normalise=NORMALISE, device=torch.device("cpu"), workers=0)
     report: Any = next(iter(reports))
@@ -55,10 +55,11 @@ def first_step(config: TrainConfig, count: int = 11) -> tuple[Linear, StepReport
     return model, report, change
 
 
+@pytest.mark.parametrize("mixup", [None, 0.4])
 @pytest.mark.parametrize("accumulate", [2, 3])
-def test_a_step_in_parts_is_the_step_in_one(accumulate: int):
+def test_a_step_in_parts_is_the_step_in_one(accumulate: int, mixup: float | None):
     """11 pictures are dealt into 6 + 5 or 4 + 4 + 3: a plain mean of the parts would be off."""
-    config = replace(CONFIG, batch_size=11)
+    config = replace(CONFIG, batch_size=11, mixup=mixup)
     _, whole, gradient = first_step(config)
     model, parts, sum_of_parts = first_step(replace(config, accumulate=accumulate))
     assert model.seen == ([6, 5] if accumulate == 2 else [4, 4, 3])
@@ -75,7 +76,7 @@ def test_parts_draw_their_own_dropout():
             return self.classifier(images.mean((2, 3)))
 
     model, data = Dropping(), dataset(8)
-    state = TrainState(model, build_optimizer(model, momentum=0.0, weight_decay=0.0))
+    state = TrainState(model, build_optimizer(model, TrainConfig(momentum=0.0, weight_decay=0.0)))
     config = replace(CONFIG, accumulate=3)
     next(iter(run(state, data, data, config, normalise=NORMALISE, device=torch.device("cpu"), workers=0)))
     assert len({tuple(mask) for mask in model.seen}) == len(model.seen) == 3
@@ -102,6 +103,15 @@ def test_running_statistics_are_the_mean_of_what_the_parts_make_of_them():
     statistics.finish()
     assert norm.running_mean.item() == pytest.approx(0.75 * 10 + 0.25 * (1.5 + 5.5) / 2)
     assert norm.running_var.item() == pytest.approx(0.75 * 1 + 0.25 * images[:2].var().item())
+
+
+def test_statistics_that_stay_are_not_averaged():
+    """Of frozen layers: sums and quotients would change their last bits."""
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.BatchNorm2d(1).eval())
+    assert [id(buffer) for buffer in StepStatistics(model, 3).buffers] == [
+        id(model[0].running_mean),
+        id(model[0].running_var),
+    ]
 
 
 def test_a_step_in_one_part_is_left_to_batch_norm():

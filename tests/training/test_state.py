@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from depthwise.config import TrainConfig
 from depthwise.training.optim import build_optimizer, set_learning_rate
 from depthwise.training.state import TrainState
 
@@ -12,7 +13,8 @@ def build(seed: int, momentum: float = 0.9) -> TrainState:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
     return TrainState(
-        model.to(memory_format=torch.channels_last), build_optimizer(model, momentum=momentum, weight_decay=0.1)
+        model.to(memory_format=torch.channels_last),
+        build_optimizer(model, TrainConfig(momentum=momentum, weight_decay=0.1)),
     )
 
 

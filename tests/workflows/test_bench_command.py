@@ -14,8 +14,8 @@ from depthwise.deploy import measure
 from depthwise.deploy.eager import EagerEngine
 from depthwise.deploy.engine import Choice
 from depthwise.deploy.openvino_engine import OpenVinoEngine
+from depthwise.machine import num_processors, peak_mib
 from depthwise.workflows import benching, finding
-from depthwise.workflows.machine import num_processors, peak_mib
 
 
 @pytest.fixture(scope="module")

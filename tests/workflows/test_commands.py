@@ -29,7 +29,9 @@ def test_the_whole_way_from_a_folder_to_answers(photos, tmp_path, capsys, monkey
         "config.toml",
         "splits.csv",
         "metrics.jsonl",
+        "metrics.csv",
         "timings.jsonl",
+        "starts.jsonl",
     }
     assert run(["evaluate", "run", "--split", "test", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
@@ -40,7 +42,7 @@ def test_the_whole_way_from_a_folder_to_answers(photos, tmp_path, capsys, monkey
     (answer,) = json.loads(capsys.readouterr().out)
     assert answer["label"] == "猫"
     assert answer["error"] is None
-    assert set(answer) == {"path", "label", "probability", "top", "rejected", "error"}
+    assert set(answer) == {"path", "label", "probability", "top", "rejected", "reason", "error"}
 
 
 def test_metrics_have_the_promised_fields_and_no_clock(trained):
@@ -161,6 +163,7 @@ def test_summary_takes_size_and_options(capsys):
         "split",
         "train",
         "evaluate",
+        "report",
         "predict",
         "explain",
         "bench",

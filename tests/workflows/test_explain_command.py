@@ -56,7 +56,7 @@ def test_the_picture_is_named_after_the_photo_and_never_replaced_unasked(trained
         (["{run}", "{photo}", "--class", "red focks"], "did you mean red fox?"),
         (["{run}", "{tmp}/none.jpg"], "none.jpg cannot be used"),
         (["{run}", "{photo}", "--out", "{tmp}/why.jpg"], "ends in .png"),
-        (["{tmp}/model.onnx", "{photo}"], "an exported file keeps no maps"),
+        (["{tmp}/model.onnx", "{photo}"], "ONNX Runtime cannot read this model"),
     ],
 )
 def test_what_is_asked_wrongly_is_explained(trained, photo, tmp_path, capsys, monkeypatch, arguments, message):

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from PIL import Image
 
 import depthwise as dw
@@ -16,6 +17,7 @@ from depthwise.data.decode import decode
 from depthwise.deploy import eager
 from depthwise.models.create import create_model
 from depthwise.workflows import exporting
+from depthwise.workflows.teaching import read_teacher
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,17 @@ def test_the_file_answers_as_the_run_does(exported, trained, photos):
         first, second = before.predict(photo), after.predict(photo)
         assert first.label == second.label
         assert first.probability == pytest.approx(second.probability, abs=1e-5)
+
+
+def test_the_file_teaches_as_the_run_does(exported, trained):
+    classes = tuple(reversed(dw.load(trained).classes))
+    images = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), np.uint8)  # the teacher's own size is 32
+    answers = []
+    for teacher in (trained, exported):
+        config = dw.TrainConfig(model="lenet5", teacher=str(teacher))
+        answers.append(read_teacher(config, classes, torch.device("cpu"))(images))
+    assert answers[0].shape == (4, 3)
+    assert answers[1] == pytest.approx(answers[0], abs=1e-4)
 
 
 def test_the_evidence_lies_beside_it_and_in_it(exported):
@@ -204,3 +217,15 @@ def test_every_network_exports_and_verifies(name, tmp_path):
 
 def test_tf_padding_survives_export(tmp_path):
     check_network("mobilenet_v2_x0_35", tmp_path, 46, padding="same_tf")
+
+
+def test_an_exported_file_has_a_page_without_maps(exported, trained, tmp_path, capsys, monkeypatch):
+    from depthwise.workflows.reporting import gather
+
+    monkeypatch.chdir(tmp_path)
+    assert run(["report", str(exported)]) == 2
+    assert "no splits.csv beside it" in capsys.readouterr().err
+    assert run(["report", str(exported), "--data", str(trained / "splits.csv")]) == 0
+    assert "of 6 validation photos are answered rightly" in (tmp_path / "model-report.html").read_text()
+    found = gather(exported, data=trained / "splits.csv")
+    assert "keeps no maps" in found.no_heat and found.cost.params is None

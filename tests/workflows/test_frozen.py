@@ -53,7 +53,7 @@ class Stopping(Quiet):
 def test_stopped_and_resumed_it_ends_with_the_same_bits(frozen, photos, tmp_path):
     out = tmp_path / "run"
     given = {"pretrained": "package", "image_size": 32, "batch_size": 8, "freeze": "backbone", "epochs": 4}
-    config = dw.TrainConfig(model="efficientnet_lite0", **given)
+    config = {"model": "efficientnet_lite0", **given}
     with pytest.raises(Interrupted):
         dw.train(photos, out, config, workers=0, threads=1, console=Stopping())
     dw.train(photos, out, config, resume="auto", workers=0, threads=1)

@@ -117,14 +117,14 @@ def test_how_often_a_run_is_saved_changes_nothing(save_every, photos, unbroken, 
 def test_more_epochs_take_up_the_longer_schedule_at_their_step(photos, tmp_path):
     from dataclasses import replace
 
-    from depthwise.training.schedule import cosine
+    from depthwise.training.schedule import learning_rate
 
     out = tmp_path / "run"
     dw.train(photos, out, CONFIG, workers=0)
     dw.train(photos, out, replace(CONFIG, epochs=5), workers=0, resume="auto")
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    rates = [cosine(row["step"] - 1, 3 * 3, lr=0.05, warmup=0.1) for row in rows[:3]]
-    rates += [cosine(row["step"] - 1, 5 * 3, lr=0.05, warmup=0.1) for row in rows[3:]]
+    rates = [learning_rate(row["step"] - 1, 3, CONFIG) for row in rows[:3]]
+    rates += [learning_rate(row["step"] - 1, 3, replace(CONFIG, epochs=5)) for row in rows[3:]]
     assert [row["lr"] for row in rows] == rates
     assert rates[3] > rates[2]
 
@@ -195,7 +195,7 @@ def test_numbers_that_go_wrong_name_the_checkpoint_and_leave_it(photos, tmp_path
 def test_weights_that_are_no_numbers_are_never_saved(photos, tmp_path, monkeypatch):
     from depthwise.training import loop
 
-    real_step, out = loop._Loop.step, tmp_path / "run"
+    real_step, out = loop.Loop.step, tmp_path / "run"
 
     def spoil(self, mine, size):
         loss = real_step(self, mine, size)
@@ -203,7 +203,7 @@ def test_weights_that_are_no_numbers_are_never_saved(photos, tmp_path, monkeypat
             next(self.state.model.parameters()).data[0] = float("inf")
         return loss
 
-    monkeypatch.setattr(loop._Loop, "step", spoil)
+    monkeypatch.setattr(loop.Loop, "step", spoil)
     with pytest.raises(
         Diverged, match=r"weights are not finite any more after step 2.*\n.*last\.safetensors \(step 1\)"
     ):
@@ -217,10 +217,10 @@ def test_a_worker_that_fails_ends_the_run_with_its_error(photos, tmp_path, monke
     def fail(*_, **__):
         raise MemoryError("no room for a batch")
 
-    monkeypatch.setattr(loader, "random_flip", fail)
+    monkeypatch.setattr(loader, "augment", fail)
     for workers in (0, 2):
         with pytest.raises(MemoryError, match="no room for a batch"):
-            dw.train(photos, tmp_path / "run", CONFIG, workers=workers)
+            dw.train(photos, tmp_path / f"run{workers}", CONFIG, workers=workers)
 
 
 def test_a_finished_run_takes_more_epochs(photos, unbroken, tmp_path):
@@ -290,9 +290,9 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(photos, tmp_path, monkeypat
 def test_a_second_signal_ends_at_once(photos, tmp_path):
     """In the first step: a process that waits for the step to end, which never does."""
     code = (
-        "import os, signal, sys, time\nfrom depthwise.training.loop import _Loop\nfrom depthwise.cli import run\n"
+        "import os, signal, sys, time\nfrom depthwise.training.loop import Loop\nfrom depthwise.cli import run\n"
         "def step(self, mine, size):\n    os.kill(os.getpid(), signal.SIGTERM)\n    print('stopping', flush=True)\n"
-        "    time.sleep(100)\n_Loop.step = step\nsys.exit(run(sys.argv[1:]))"
+        "    time.sleep(100)\nLoop.step = step\nsys.exit(run(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "train", str(photos), "--out", str(tmp_path / "run"), *FLAGS]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")

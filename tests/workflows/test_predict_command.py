@@ -41,6 +41,7 @@ def test_json_is_one_array():
         "probability": 0.75,
         "top": [{"label": "猫", "probability": 0.75}, {"label": "fox, red", "probability": 0.25}],
         "rejected": False,
+        "reason": None,
         "error": None,
     }
     assert answers[1]["error"] == "the file has zero bytes"
@@ -62,6 +63,13 @@ def test_the_table_shows_the_best_and_the_others():
     text = "".join(render(ANSWERS, "table"))
     assert "75.0%  猫   (fox, red 25.0%)" in text
     assert "not usable: the file has zero bytes" in text
+
+
+def test_the_table_tells_why_an_answer_is_rejected_and_what_one_view_says():
+    scores = (Score("fox", 0.6), Score("cat", 0.4))
+    answer = Prediction("a.jpg", "cat", 0.4, scores, True, "unknown: odd", Score("fox", 0.7))
+    lines = "".join(render([answer], "table")).splitlines()
+    assert lines == ["a.jpg", "     40.0%  cat   (fox 60.0%)", "    one view: fox 70.0%", "    rejected: unknown: odd"]
 
 
 def test_answers_go_to_a_file_whole(trained, photos, tmp_path, capsys):

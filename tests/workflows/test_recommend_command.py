@@ -221,6 +221,6 @@ def test_what_is_asked_wrongly_is_explained(asked, capsys, arguments, message):
     assert message in capsys.readouterr().err and not asked
 
 
-def test_help_says_that_no_photos_are_tried():
+def test_help_says_what_photos_change():
     reply = subprocess.run([sys.executable, "-m", "depthwise", "recommend", "--help"], capture_output=True, text=True)
-    assert "does not try networks on your photos" in " ".join(reply.stdout.replace("│", " ").split())
+    assert "without, nothing is tried on photos" in " ".join(reply.stdout.replace("│", " ").split())

@@ -51,7 +51,7 @@ def test_photos_that_it_was_trained_on_are_passed_over(photos, trained, tmp_path
 def test_a_picture_far_below_the_others_scores_is_an_outlier():
     logits = np.random.default_rng(0).normal((6.0, 0, 0), 0.3, (50, 3))
     logits[7] = [0.1, 0.2, 0.0]
-    records = [Record(Path(f"{number}.png"), "a") for number in range(50)]
+    records = [Record(str(Path(f"{number}.png")), "a") for number in range(50)]
     (found,) = _outliers(records, logits)
     assert (found.kind, found.paths) == ("outlier", (Path("7.png"),))
 

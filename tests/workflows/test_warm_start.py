@@ -11,7 +11,7 @@ from depthwise import artifact
 from depthwise.cli import run
 from depthwise.models.create import create_model
 
-SMALL = ("--model", "mobilenet_v1", "--set", "width=0.1", "--batch-size", "4", "--workers", "0")
+SMALL = ("--recipe", "none", "--model", "mobilenet_v1", "--set", "width=0.1", "--batch-size", "4", "--workers", "0")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,10 @@ from depthwise.cli.app import (
     Engine,
     EngineThreads,
     Factory,
+    ImageSize,
     Overwrite,
+    Threads,
+    Views,
     Workers,
     app,
     bench_app,
@@ -30,10 +33,13 @@ def predict(
     /,
     *photos: Annotated[str, Parameter(allow_leading_hyphen=True)],
     top_k: int = 5,
-    format: Literal["table", "json", "jsonl", "csv"] = "table",
+    format: Literal["table", "json", "jsonl", "csv"] | None = None,
     json_: AsJson = False,
     out: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Overwrite = False,
+    views: Views = "1",
+    image_size: ImageSize = None,
     factory: Factory = None,
     device: Device = "auto",
     engine: Engine = "auto",
@@ -42,7 +48,7 @@ def predict(
 ) -> int:
     """Say what photos show, in the order given; a photo that cannot be read is a row with its reason.
 
-    Example: depthwise predict runs/first holiday/*.jpg --format csv --out answers.csv
+    Example: depthwise predict runs/first holiday --out answers.csv
 
     Parameters
     ----------
@@ -53,32 +59,51 @@ def predict(
     top_k
         How many classes to name per photo.
     format
-        table, json (one array), jsonl (one object a line) or csv.
+        table, json (one array), jsonl (one object a line) or csv; by default as the file's name ends, else table.
     out
-        File to write instead of standard output.
+        File to write instead of standard output. Rows of csv and jsonl are in it as soon as they are known.
+    resume
+        Go on with the csv or jsonl file that is there: only photos without an answer in it are looked at.
     """
     if not photos:
         raise UserError("predict needs photos: files, folders, globs, or - for paths on standard input")
-    if out and out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    if resume and overwrite:
+        raise UserError("--resume goes on with a file, --overwrite replaces it: give one of them")
+    if out and out.exists() and not overwrite and not resume:
+        raise UserError(
+            f"{out} exists; choose another --out, go on with it by --resume, or replace it with --overwrite"
+        )
     for photo in photos:  # "-" had to be let through, so other hyphens came too
         if photo.startswith("-") and photo != "-" and not os.path.lexists(photo):
             raise UserError(f"predict has no option {photo}\nHelp: depthwise predict --help")
     from depthwise.deploy.engine import Choice
-    from depthwise.workflows.loading import load
-    from depthwise.workflows.prediction import Output, is_large
+    from depthwise.workflows.prediction import ENDINGS, Output
+    from depthwise.workflows.prediction import predict as run_predict
 
     terminal = terminal_of(is_say_result=False)
-    classifier = load(model, device, factory, Choice(engine, threads), is_large=is_large(photos))
-    output = Output("json" if json_ else format, out, sys.stdout)
-    num_answers, num_failed = output.write(
-        classifier, photos, sys.stdin, top_k=top_k, workers=workers, console=terminal
+    form = "json" if json_ else format or (ENDINGS.get(out.suffix.lower(), "table") if out else "table")
+    output = Output(form, out, sys.stdout, is_resumed=resume)
+    tally = run_predict(
+        model,
+        list(photos),
+        sys.stdin,
+        output,
+        top_k=top_k,
+        views=views,
+        image_size=image_size,
+        factory=factory,
+        device=device,
+        choice=Choice(engine, threads),
+        workers=workers,
+        console=terminal,
     )
-    if not num_answers:
+    if not tally.num_answers:
         raise UserError(f"no photos found in {', '.join(photos)}")
-    if num_failed:
-        terminal.warn(f"{num_failed} of {num_answers} photos could not be used")
-    return 1 if num_failed else 0
+    if tally.num_kept:
+        terminal.say(f"{tally.num_kept:,} of {tally.num_answers:,} answers were in {out} already")
+    if tally.num_failed:
+        terminal.warn(f"{tally.num_failed} of {tally.num_answers} photos could not be used")
+    return 1 if tally.num_failed else 0
 
 
 @app.command(sort_key=7)
@@ -101,7 +126,8 @@ def explain(
     Parameters
     ----------
     model
-        A run folder or a model file; an exported .onnx file keeps no maps.
+        A run folder or a model file; an exported .onnx file (needs no torch) where pooling and one linear layer end
+        its network.
     photo
         The photo.
     out
@@ -211,7 +237,7 @@ def verify(
         Photos with classes, to tell its accuracy on, too.
     """
     from depthwise.deploy.engine import Choice
-    from depthwise.report.tables import evaluation_table
+    from depthwise.report.judgement import evaluation_text
     from depthwise.workflows.verifying import verify as run_verify
 
     terminal = terminal_of(is_say_result=False)
@@ -221,7 +247,7 @@ def verify(
         return 0
     print(f"{model} computes here what it did where it was exported: probabilities differ by {worst:.1e} at most")
     if found:
-        print(f"\n{evaluation_table(found)}")
+        print(f"\n{evaluation_text(found)}")
     print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
     return 0
 
@@ -230,7 +256,7 @@ def verify(
 def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, json_: AsJson = False) -> int:
     """Measure how fast a model answers on this machine, by engine, threads and batch, and how much memory it takes.
 
-    What answers many pictures fastest is remembered: predict and evaluate take it from then on.
+    What answers many pictures fastest is remembered: evaluate takes it from then on.
 
     Example: depthwise bench model.onnx
 
@@ -254,4 +280,48 @@ def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, jso
     named = shlex.quote(str(model))
     step = f"predict {named} PHOTO..." if model.suffix in SUFFIXES else f"export {named} --out model.onnx"
     print(f"{bench_text(found)}\n\nNext: depthwise {step}")
+    return 0
+
+
+@bench_app.command(name="kernels")
+def bench_kernels(
+    *,
+    model: str = "mobilenet_v2",
+    image_size: int | None = None,
+    batch_size: int = 32,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    threads: Threads = None,
+    json_: AsJson = False,
+) -> int:
+    """Measure where in a network's training the fused kernels beat PyTorch's on this machine, and what is used.
+
+    Example: depthwise bench kernels --model mobilenet_v2
+
+    Parameters
+    ----------
+    model
+        Network; all names: depthwise models.
+    image_size
+        Side of its input in px; by default the paper's.
+    batch_size
+        Pictures in a step; no more than 16 of them are measured.
+    precision
+        auto: bfloat16 where the processor has it.
+    """
+    require("torch", "train", "measuring kernels")
+    from depthwise.report.measured import kernels_text
+    from depthwise.workflows.bench_kernels import bench_kernels as run_bench
+
+    found = run_bench(
+        model,
+        image_size=image_size,
+        batch_size=batch_size,
+        precision=precision,
+        threads=threads,
+        console=terminal_of(is_say_result=False),
+    )
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return 0
+    print(f"{kernels_text(found)}\n\nNext: depthwise train PHOTOS --model {model}   (--kernels auto, torch or fused)")
     return 0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from depthwise import __version__
 
@@ -11,8 +11,18 @@ if TYPE_CHECKING:
     from depthwise.data.audit import Skipped
     from depthwise.report.terminal import Terminal
 
+
+def note_given(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Let a command with a parameter `given` know which flags were typed: a recipe settles only the others."""
+    given = [argument for argument in arguments if argument.name == "--given"]
+    names = [argument.field_info.name for argument in arguments if argument.tokens]
+    for argument in given:
+        argument.tokens = [Token(keyword="--given", value=name) for name in names]
+
+
 app = App(
     name="depthwise",
+    config=note_given,
     version=__version__,
     help="From a folder of labelled photos to a small, fast, honest image classifier. First look: depthwise demo",
     default_parameter=Parameter(negative_iterable=()),
@@ -34,14 +44,23 @@ Factory = Annotated[
 Workers = Annotated[int | None, Parameter(help="Threads that decode pictures; by default one per processor.")]
 Threads = Annotated[int | None, Parameter(help="Processor cores to compute with; by default PyTorch's choice, all.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to compute; auto: CUDA where there is one.")]
+Views = Annotated[
+    Literal["1", "flip", "10", "multiscale"],  # data.views.ViewKind, which would load NumPy
+    Parameter(
+        help="Views of each photo whose probabilities are averaged, beside the single one: flip (mirror image), 10 "
+        "(corners, centre, mirror images), multiscale (three sizes, mirror images)."
+    ),
+]
+ImageSize = Annotated[int | None, Parameter(help="Side of the network's input, px, in place of the one it has.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
 Engine = Annotated[
     Literal["auto", "onnxruntime", "openvino", "openvino-bf16"],
-    Parameter(help="What runs an exported file; auto: what `depthwise bench` found, else ONNX Runtime."),
+    Parameter(help="What runs an exported file; auto: ONNX Runtime; for evaluate what `depthwise bench` found."),
 ]
 EngineThreads = Annotated[
     int | None, Parameter(name="--threads", help="Processor cores to compute with; default: all.")
 ]
+Given = Annotated[tuple[str, ...], Parameter(show=False)]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
 
 

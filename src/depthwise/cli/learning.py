@@ -2,8 +2,9 @@
 
 import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,15 +14,29 @@ from depthwise.cli.app import (
     Engine,
     EngineThreads,
     Factory,
+    Given,
+    ImageSize,
     Overwrite,
     Threads,
+    Views,
     Workers,
     app,
     name_skipped,
     terminal_of,
 )
 from depthwise.config import SplitConfig, TrainConfig
-from depthwise.errors import require
+from depthwise.errors import UserError, require
+
+if TYPE_CHECKING:
+    from depthwise.report.terminal import Terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags(TrainConfig):
+    """The flags of `depthwise train`."""
+
+    recipe: str = "auto"
+    """Settings for all flags not given: auto (by the pictures), none (the defaults below), a name, or a .toml file."""
 
 
 @app.command(sort_key=1)
@@ -59,7 +74,7 @@ def train(
     /,
     *,
     out: Path | None = None,
-    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    config: Annotated[TrainFlags | None, Parameter(name="*")] = None,
     valid: float | None = None,
     test: float | None = None,
     init: Path | None = None,
@@ -69,13 +84,17 @@ def train(
     save_every: str = "300s",
     overwrite: Overwrite = False,
     allow_changes: Annotated[bool, Parameter(negative="")] = False,
+    tensorboard: Annotated[bool, Parameter(negative="")] = False,
+    report: bool = True,
     device: Device = "auto",
     threads: Threads = None,
     workers: Workers = None,
+    cache_size: float | None = None,
+    given: Given = (),
 ) -> int:
-    """Train a network and keep everything in the folder RUN.
+    """Train a network and keep everything in the folder RUN. Without flags, a recipe is chosen by the pictures.
 
-    Example: depthwise train photos --model mobilenet_v3_small --epochs 30 --out runs/first
+    Example: depthwise train photos --out runs/first
 
     Parameters
     ----------
@@ -99,35 +118,60 @@ def train(
         Save the state after so many steps (200) or seconds (300s), and at the end of each epoch.
     allow_changes
         With --resume: go on although the settings differ.
+    cache_size
+        GiB of decoded pictures kept on disk for further runs (20, at most a tenth of the free disk); 0: none.
+    tensorboard
+        Also write events for TensorBoard to RUN/tensorboard.
+    report
+        At the end, write the page RUN/report.html.
     """
     require("torch", "train", "training")
-    from depthwise.workflows.training import train as run_train
+    from depthwise.workflows.staged_training import train as run_train
 
-    config, terminal = config or TrainConfig(), terminal_of()
-    wishes = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine}
-    shares: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
+    terminal = terminal_of()
+    wishes = {name: getattr(config, name) for name in given if hasattr(config, name)}
+    asked = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine, "seed": wishes.get("seed")}
+    shares: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     result = run_train(
         data,
         out,
-        config,
-        SplitConfig(seed=config.seed, **shares),
+        wishes,
+        split=SplitConfig(**shares),
         init=init,
         resume=resume,
         save_every=save_every,
         overwrite=overwrite,
         allow_changes=allow_changes,
+        tensorboard=tensorboard,
         device=device,
         threads=threads,
         workers=workers,
+        cache_size=cache_size,
         console=terminal,
     )
     if result.rank:
         return 0
     name_skipped(result.skipped, terminal)
     folder = shlex.quote(str(result.folder))
-    print(f"Best: epoch {result.best_epoch} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
+    which = f"epoch {result.best_epoch}" if result.best_epoch else "the last layer alone"
+    print(f"Best: {which} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
+    if report:
+        _report(result.folder, config or TrainFlags(), device, workers, terminal)
     print(f"Next: depthwise evaluate {folder} --split test")
     return 1 if result.skipped else 0
+
+
+def _report(folder: Path, config: TrainConfig, device: str, workers: int | None, terminal: "Terminal") -> None:
+    """Write the run's page; the run is done, so that a page which cannot be made is a note and no failure."""
+    from depthwise.models.foreign import is_code
+    from depthwise.report.run_page import write_report
+
+    factory = config.model if is_code(config.model) else None
+    try:
+        page = write_report(folder, factory=factory, device=device, workers=workers, console=terminal)
+        print(f"Report: {page}")
+    except UserError as error:
+        terminal.warn(f"the run is complete, but its page was not written: {error}")
 
 
 @app.command(sort_key=5)
@@ -138,6 +182,9 @@ def evaluate(
     *,
     split: Literal["train", "valid", "test", "all"] = "test",
     allow_other_split: Annotated[bool, Parameter(negative="")] = False,
+    views: Views = "1",
+    image_size: ImageSize = None,
+    target_error: float | None = None,
     json_: AsJson = False,
     factory: Factory = None,
     device: Device = "auto",
@@ -145,7 +192,7 @@ def evaluate(
     threads: EngineThreads = None,
     workers: Workers = None,
 ) -> int:
-    """Tell how good a model is: accuracy, loss, recall and precision per class.
+    """Tell how good a model is and how sure that is: accuracy, calibration, recall and precision per class.
 
     Example: depthwise evaluate runs/first --split test
 
@@ -159,6 +206,8 @@ def evaluate(
         Which part of them.
     allow_other_split
         Evaluate even on pictures that the run used otherwise.
+    target_error
+        Say how many photos would prove that at most this share of answers is wrong (0.01).
     """
     from depthwise.deploy.engine import SUFFIXES, Choice
     from depthwise.workflows.evaluation import evaluate as run_evaluate
@@ -170,6 +219,9 @@ def evaluate(
         model,
         data,
         split,
+        views=views,
+        image_size=image_size,
+        target_error=target_error,
         allow_other_split=allow_other_split,
         factory=factory,
         device=device,
@@ -177,10 +229,84 @@ def evaluate(
         workers=workers,
         console=terminal,
     )
-    from depthwise.report.tables import evaluation_table
+    from depthwise.report.judgement import evaluation_text
 
-    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_table(result))
+    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_text(result))
     name_skipped(result.skipped, terminal)
     if not json_:
         print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
     return 1 if result.skipped else 0
+
+
+@app.command(sort_key=4)
+def find_lr(
+    data: Path,
+    /,
+    *,
+    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    init: Path | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    steps: int = 200,
+    svg: Path | None = None,
+    overwrite: Overwrite = False,
+    json_: AsJson = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Workers = None,
+) -> int:
+    """Find a learning rate: let it rise in a short trial run, and see where the loss falls and where it breaks.
+
+    Takes all settings of depthwise train; keeps nothing of what it trains.
+
+    Example: depthwise find-lr photos --model mobilenet_v3_small --svg lr.svg
+
+    Parameters
+    ----------
+    data
+        A splits.csv, a folder with train/ and valid/ or test/, or a folder of class folders.
+    init
+        Model file or run folder to start from.
+    low
+        Learning rate of the first step; by default a thousandth of what train would use.
+    high
+        Learning rate of the last step; by default a hundred times what train would use.
+    steps
+        Steps of the trial.
+    svg
+        File to draw the loss over the learning rate into.
+    """
+    require("torch", "train", "training")
+    from depthwise import files
+    from depthwise.report.lr_picture import draw_lr
+    from depthwise.report.lr_text import lr_text
+    from depthwise.report.target import check_target
+    from depthwise.workflows.finding_lr import find_lr as run_find
+
+    if svg:
+        check_target(svg, "--svg", ".svg", overwrite=overwrite)
+    config = config or TrainConfig()
+    found = run_find(
+        data,
+        config,
+        SplitConfig(seed=config.seed),
+        init=init,
+        low=low,
+        high=high,
+        num_steps=steps,
+        device=device,
+        threads=threads,
+        workers=workers,
+        console=terminal_of(is_say_result=not json_),
+    )
+    if svg and found.points:
+        files.write_whole(svg, draw_lr(found).encode())
+    if json_:
+        print(json.dumps(found.to_json()))
+        return 0
+    print(lr_text(found))
+    if svg and found.points:
+        print(f"\nWritten: {svg}")
+    if found.suggestion:
+        print(f"\nNext: depthwise train {shlex.quote(str(data))} --model {found.model} --lr {found.suggestion:.2g}")
+    return 0

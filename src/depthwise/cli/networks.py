@@ -3,23 +3,30 @@
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Overwrite, app, terminal_of
+from depthwise.cli.app import AsJson, Overwrite, Workers, app, terminal_of
 from depthwise.errors import UserError, require
+
+if TYPE_CHECKING:
+    from depthwise.workflows.recommending import Recommendation
 
 
 @app.command(sort_key=11)
 def recommend(
+    data: Path | None = None,
+    /,
     *,
     max_ms: float = 10.0,
     max_mb: float | None = None,
     pattern: str = "*",
     image_size: int | None = None,
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     threads: Annotated[int | None, Parameter(help="Processor cores to compute with; by default all.")] = None,
+    minutes: float = 10.0,
+    workers: Workers = None,
     svg: Path | None = None,
     refresh: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Overwrite = False,
@@ -28,12 +35,15 @@ def recommend(
     """Find the networks that answer in time on this machine, ranked by their published ImageNet accuracy.
 
     Measures them with random weights, as exported files in ONNX Runtime, one picture at a time: time does not depend on
-    weights. The first time takes some seconds per network; results are kept. It does not try networks on your photos.
+    weights. The first time takes some seconds per network; results are kept. With DATA, the most promising are trained
+    on your photos for some epochs and ranked by these; without, nothing is tried on photos.
 
-    Example: depthwise recommend --max-ms 10 --max-mb 8
+    Example: depthwise recommend photos --max-ms 10 --max-mb 8
 
     Parameters
     ----------
+    data
+        A splits.csv, a folder with splits or one of class folders to try networks on.
     max_ms
         Median milliseconds that one picture may take.
     max_mb
@@ -43,15 +53,16 @@ def recommend(
     image_size
         Side of the pictures, px; by default the paper's. The accuracy stays that of the paper's size.
     num_classes
-        Classes that the network tells apart: fewer make small networks' files much smaller.
+        Classes that the network tells apart: fewer make small networks' files much smaller. By default as many as
+        DATA has, else 1000.
+    minutes
+        How long the trial on DATA may take; the same command goes on with one that was too short or stopped.
     svg
         File to draw accuracy against time into.
     refresh
         Measure anew what was measured before.
     """
     require("torch", "train", "measuring networks")
-    from depthwise import files
-    from depthwise.report.choice_picture import draw_choices
     from depthwise.report.measured import recommendation_text
     from depthwise.report.target import check_target
     from depthwise.workflows.recommending import Budget
@@ -59,17 +70,23 @@ def recommend(
 
     if svg:
         check_target(svg, "--svg", ".svg", overwrite=overwrite)
+    if data and num_classes is None:
+        from depthwise.data.index import read_index
+
+        num_classes = len(read_index(data).classes)
     found = run_recommend(
         Budget(max_ms, max_mb),
         pattern=pattern,
         image_size=image_size,
-        num_classes=num_classes,
+        num_classes=1000 if num_classes is None else num_classes,
         threads=threads,
         refresh=refresh,
         console=terminal_of(is_say_result=False),
     )
+    if data:
+        return _try_out(data, found, minutes, workers, svg, json_)
     if svg:
-        files.write_whole(svg, draw_choices(found).encode())
+        _draw(svg, found)
     if json_:
         print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
         return 0
@@ -79,6 +96,39 @@ def recommend(
     best = next((choice for choice in found.choices if choice.is_unbeaten), None)
     if best:
         print(f"\nNext: depthwise train PHOTOS --model {best.name} --image-size {best.image_size}")
+    return 0
+
+
+def _draw(svg: Path, found: "Recommendation", *accuracy: str) -> None:
+    from depthwise import files
+    from depthwise.report.choice_picture import draw_choices
+
+    files.write_whole(svg, draw_choices(found, *accuracy).encode())
+
+
+def _try_out(
+    data: Path, found: "Recommendation", minutes: float, workers: int | None, svg: Path | None, as_json: bool
+) -> int:
+    from depthwise.report.trials import trials_text
+    from depthwise.workflows.trials import as_tried, candidates, try_out
+
+    chosen = candidates(found)
+    if not chosen:
+        raise UserError("no network keeps within this budget, so there is nothing to try; allow more ms or MB")
+    trials = try_out(data, chosen, minutes=minutes, workers=workers, console=terminal_of(is_say_result=False))
+    tried = as_tried(found, trials)
+    if svg:
+        _draw(svg, tried, "Top-1 on validation photos of yours, after few epochs")
+    if as_json:
+        print(json.dumps(found.to_json() | {"trials": trials.to_json()}, ensure_ascii=False, indent=1))
+        return 0
+    print(trials_text(trials, tried))
+    if svg:
+        print(f"\nWritten: {svg}")
+    if trials.ranked:
+        best = trials.ranked[0]
+        start = " --pretrained package" if best.weights == "package" else ""
+        print(f"\nNext: depthwise train {shlex.quote(str(data))} --model {best.name}{start}")
     return 0
 
 

@@ -16,9 +16,13 @@ def spell_out_resume(arguments: Sequence[str]) -> list[str]:
 
 
 def going_on(arguments: Sequence[str]) -> str:
-    """Return the command that goes on with the run that `arguments` started."""
+    """Return the command that goes on with what `arguments` started."""
+    if arguments[0] == "recommend":
+        return f"depthwise {shlex.join(arguments)}"
     kept = [argument for argument in spell_out_resume(arguments) if argument not in ("--overwrite", "--resume=never")]
-    if "--resume" in kept:
+    if kept[:1] != ["train"]:
+        kept = [argument for argument in kept if argument != "--resume"]
+    elif "--resume" in kept:
         del kept[kept.index("--resume") : kept.index("--resume") + 2]
     program = "depthwise" if os.environ.get("WORLD_SIZE", "1") == "1" else "torchrun ... -m depthwise"
     return f"{program} {shlex.join([*(a for a in kept if a != '--resume=auto'), '--resume'])}"

@@ -1,33 +1,94 @@
-"""Random changes of uint8 batches, each a pure function of (seed, epoch, sample id)."""
+"""Random changes of training pictures, each a pure function of (seed, epoch, sample id).
+
+One pass moves pixels (`augment_maps`, `warp`), then `augment_policy`, `augment_colour` and `augment_erase` change their
+values; `augment_mix` blends two finished pictures and their labels. What a sample becomes does not depend on its batch,
+worker or process.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthwise.data.order import Ids, uniform
+from depthwise.config import TrainConfig
+from depthwise.data.augment_colour import colour_matrices
+from depthwise.data.augment_erase import erase
+from depthwise.data.augment_maps import box_maps, in_pixels, mirror_maps, turn_maps
+from depthwise.data.augment_policy import change_pixels, draw_policy, policy_maps
+from depthwise.data.order import Ids
+from depthwise.data.warp import Images, recolour, warp
 
-CROP_X, CROP_Y, FLIP = 101, 102, 103  # salts: one per kind of draw
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to training pictures; 0, False and none: not done. The fields are those of TrainConfig."""
+
+    crop: float = 0.0
+    scale_min: float = 0.0
+    short_side: tuple[int, int] = (0, 0)
+    flip: bool = False
+    vertical_flip: bool = False
+    rotate: float = 0.0
+    jitter: float = 0.0
+    hue: float = 0.0
+    pca_noise: float = 0.0
+    policy: Literal["none", "randaugment", "trivial"] = "none"
+    policy_ops: int = 2
+    policy_magnitude: float = 9.0
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @property
+    def is_none(self) -> bool:
+        """True when pictures are shown as they are."""
+        return self == Augmentation(policy_ops=self.policy_ops, policy_magnitude=self.policy_magnitude)
+
+    @property
+    def cuts_out(self) -> bool:
+        """True when parts of pictures are enlarged, so that larger stored pictures have more to show."""
+        return bool(self.scale_min or self.short_side[0])
 
 
-def random_crop(images: NDArray[np.uint8], ids: Ids, seed: int, epoch: int, *, fraction: float) -> NDArray[np.uint8]:
-    """Shift each picture by up to `fraction` of its side in x and y; what comes into view repeats the edge.
+CROPS = ("crop", "scale_min", "short_side")
+"""Three rules for where to cut; one at a time."""
+PRESETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "standard": {"crop": 0.08, "flip": True},
+    "light": {"scale_min": 0.5, "flip": True, "jitter": 0.2},
+    "strong": {"scale_min": 0.25, "flip": True, "policy": "trivial", "erase": 0.25},
+}
 
-    images and result: uint8 (B, H, W, C). The padded crop of He et al. 2015 (arXiv:1512.03385, section 4.2), with the
-    edge repeated instead of zeros.
+
+def resolve(config: TrainConfig) -> Augmentation:
+    """Return what `config` asks for: its preset, with the flags that are given in place of the preset's values."""
+    if config.augment == "none":
+        return Augmentation()
+    given = {f.name: v for f in fields(Augmentation) if (v := getattr(config, f.name)) is not None}
+    preset = dict(PRESETS[config.augment])
+    if any(given.get(name) for name in CROPS):
+        preset = {name: value for name, value in preset.items() if name not in CROPS}
+    return Augmentation(**{**preset, **given})
+
+
+def augment(
+    pictures: Images, rows: NDArray[np.intp], ids: Ids, seed: int, epoch: int, how: Augmentation, side: int
+) -> Images:
+    """Return uint8 (B, side, side, C): the changed pictures of these rows of `pictures`, uint8 (N, S, S, C).
+
+    `ids` are the samples' names, (B,). Two samples are not blended here (`augment_mix`).
     """
-    margin = round(fraction * images.shape[1])
-    if margin == 0:
-        return images
-    height, width = images.shape[1:3]
-    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
-    left = (uniform(ids, seed, epoch, CROP_X) * (2 * margin + 1)).astype(int)
-    top = (uniform(ids, seed, epoch, CROP_Y) * (2 * margin + 1)).astype(int)
-    result = np.empty_like(images)
-    for index, (x, y) in enumerate(zip(left, top, strict=True)):
-        result[index] = padded[index, y : y + height, x : x + width]
-    return result
-
-
-def random_flip(images: NDArray[np.uint8], ids: Ids, seed: int, epoch: int) -> NDArray[np.uint8]:
-    """Mirror each picture left to right with probability 1/2. images and result: uint8 (B, H, W, C)."""
-    is_flipped = uniform(ids, seed, epoch, FLIP) < 0.5
-    return np.where(is_flipped[:, None, None, None], images[:, :, ::-1], images)
+    if how.is_none and pictures.shape[1] == side:
+        return pictures[rows]
+    drawn = draw_policy(ids, seed, epoch, how.policy, num_ops=how.policy_ops, magnitude=how.policy_magnitude)
+    maps = box_maps(ids, seed, epoch, side, crop=how.crop, scale_min=how.scale_min, short_side=how.short_side)
+    maps = maps @ turn_maps(ids, seed, epoch, how.rotate) @ policy_maps(drawn)
+    maps = maps @ mirror_maps(ids, seed, epoch, flip=how.flip, vertical_flip=how.vertical_flip)
+    images = warp(pictures, rows, in_pixels(maps, pictures.shape[1], side), side)
+    change_pixels(images, drawn)
+    if how.jitter or how.hue or how.pca_noise:
+        arguments = {"jitter": how.jitter, "hue": how.hue, "pca_noise": how.pca_noise}
+        images = recolour(images, colour_matrices(images, ids, seed, epoch, **arguments))
+    erase(images, ids, seed, epoch, how.erase)
+    return images

@@ -1,25 +1,44 @@
-"""All pictures of a data set as one uint8 array: decoded once, then read at the speed of memory."""
+"""All pictures of a data set as one uint8 array: decoded once, then read at the speed of memory.
 
+Small data sets lie in memory. Larger ones are a pack of the user's store, which the next run and the other processes of
+this one map; without a store, a nameless file that vanishes with the process.
+"""
+
+import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, content_hash, parallel
-from depthwise.data.decode import Pixels, decode
-from depthwise.data.geometry import Geometry, apply
+from depthwise.data.augment_maps import identity, in_pixels
+from depthwise.data.contents import contents_of
+from depthwise.data.decode import Pixels, decode, decode_image
+from depthwise.data.geometry import Geometry, apply_to_image
 from depthwise.data.index import Record
 from depthwise.data.order import Ids, sample_id
+from depthwise.data.pack import HASH_BYTES, picture_sum, value_counts
+from depthwise.data.store import CannotStore, Store, Work
+from depthwise.data.warp import warp
 from depthwise.errors import UnusablePicture, UserError
 
+T = TypeVar("T")
+
+MIN_STORED = 16 * 2**20
+"""Bytes from which on pictures are kept in the store: fewer are decoded in a second or two."""
 MAX_IN_MEMORY = 2**30
-"""Bytes above which the array lies in a file without a name instead."""
+"""Bytes above which, without a store, the array lies in a file without a name."""
+DECODED = "1"
+"""Version of decode and geometry: another one's pixels are not used."""
 
 
 @dataclass(frozen=True)
@@ -30,55 +49,180 @@ class Dataset:
     labels: NDArray[np.int64]  # (N,)
     ids: Ids  # (N,)
     records: tuple[Record, ...]
+    image_size: int = 0
+    """Side that the network takes, where `images` are stored larger so that random crops have more to show."""
+    sums: NDArray[np.uint8] | None = None
+    """`pack.picture_sum` of each picture, (N, 16), where that is known."""
+    counts: NDArray[np.int64] | None = None
+    """`pack.value_counts` of all pictures, (C, 256), where that is known."""
+
+    @property
+    def side(self) -> int:
+        """Side of what the network takes, px."""
+        return self.image_size or self.images.shape[1]
+
+    def shown(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Return these pictures unchanged, as the network takes them: uint8 (B, side, side, C)."""
+        if self.side == self.images.shape[1]:
+            return self.images[rows]
+        return warp(self.images, rows, in_pixels(identity(len(rows)), self.images.shape[1], self.side), self.side)
+
+    def picture_sums(self) -> NDArray[np.uint8]:
+        """Return 16 bytes for each picture, (N, 16): equal where pixels are."""
+        if self.sums is not None:
+            return self.sums
+        sums = b"".join(picture_sum(pixels) for pixels in self.images)
+        return np.frombuffer(sums, np.uint8).reshape(len(self), HASH_BYTES)
+
+    def value_counts(self) -> NDArray[np.int64]:
+        """Return how often each value occurs in each channel, (C, 256)."""
+        if self.counts is not None:
+            return self.counts
+        starts = range(0, len(self), 1024)
+        zeros = np.zeros((self.images.shape[-1], 256), np.int64)
+        return sum((value_counts(self.images[start : start + 1024]) for start in starts), zeros)
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def read_picture(path: Path, geometry: Geometry) -> Pixels | Skipped:
-    """Return the picture as the network takes it, uint8 (S, S, C), or why it cannot be used."""
+def read_picture(path: Path, geometry: Geometry, *, is_draft: bool = False) -> Pixels | Skipped:
+    """Return the picture as the network takes it, uint8 (S, S, C), or why it cannot be used.
+
+    is_draft: let JPEG's decoder shrink what is much larger, which is quicker and not quite the same.
+    """
+    at_least = round(geometry.image_size / geometry.crop_share) if is_draft else None
     try:
-        return apply(decode(path, geometry.channels), geometry)
+        return apply_to_image(decode_image(path, geometry.channels, at_least), geometry)
     except UnusablePicture as error:
         return Skipped(path, error.reason, error.detail)
 
 
+@dataclass(frozen=True)
+class _Decoding:
+    """How files become stored pixels."""
+
+    geometry: Geometry
+    is_draft: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.geometry.image_size, self.geometry.image_size, self.geometry.channels
+
+    @property
+    def kind(self) -> str:
+        """Sixteen digits, equal where pixels are; mean and deviation come later and do not enter."""
+        values = {name: v for name, v in self.geometry.to_json().items() if name not in ("mean", "std")}
+        text = json.dumps([DECODED, self.is_draft, values], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def read(self, path: Path) -> Pixels | Skipped:
+        return read_picture(path, self.geometry, is_draft=self.is_draft)
+
+
 @contextmanager
 def load(
-    records: Sequence[Record], classes: Sequence[str], geometry: Geometry, *, folder: Path, workers: int, console: Quiet
+    records: Sequence[Record],
+    classes: Sequence[str],
+    geometry: Geometry,
+    *,
+    folder: Path,
+    workers: int,
+    console: Quiet,
+    store: Store | None = None,
+    stored_size: int | None = None,
 ) -> Iterator[tuple[Dataset, list[Skipped]]]:
     """Yield the data set of `records`, and the pictures that could not be used and are not in it.
 
-    Up to 1 GiB lies in memory; more lies in a file under `folder` that has no name and vanishes with the process.
-    Raises UserError when the disk cannot take it.
+    From 16 MiB on it lies in `store`. Without one, or when that has no room, up to 1 GiB lies in memory; more lies in a
+    file under `folder` that has no name and vanishes with the process. `stored_size`: side of the pictures where they
+    are for cutting out at random, above the network's own; these may be JPEG drafts. Raises UserError when the disk
+    cannot take it.
     """
-    shape = (len(records), geometry.image_size, geometry.image_size, geometry.channels)
-    with _room(shape, folder) as images:
+    side = stored_size or geometry.image_size
+    decoding = _Decoding(replace(geometry, image_size=side), is_draft=side > geometry.image_size)
+    shape = decoding.shape
+    if store and len(records) * int(np.prod(shape)) >= MIN_STORED:
+        try:
+            loaded = _from_store(store, records, classes, geometry.image_size, decoding, workers, console)
+        except CannotStore as error:
+            console.warn(f"Decoded pictures are kept for this run only: {error}")
+        else:
+            yield loaded
+            return
+    with _room((len(records), *shape), folder) as images:
         kept: list[Record] = []
         skipped: list[Skipped] = []
-        found = read_all(records, geometry, workers)
+        found = read_with(decoding.read, records, workers)
         for record, pixels in console.track(found, len(records), "Decoding pictures"):
             if isinstance(pixels, Skipped):
                 skipped.append(pixels)
             else:
                 images[len(kept)] = pixels
                 kept.append(record)
-        number = {name: index for index, name in enumerate(classes)}
-        labels = np.array([number[record.label] for record in kept], np.int64)
-        ids = np.array([sample_id(record.hash) for record in kept], np.uint64)
-        yield Dataset(images[: len(kept)], labels, ids, tuple(kept)), skipped
+        yield _dataset(images[: len(kept)], kept, classes, geometry.image_size), skipped
+
+
+def _dataset(images: Pixels, records: Sequence[Record], classes: Sequence[str], image_size: int) -> Dataset:
+    number = {name: index for index, name in enumerate(classes)}
+    labels = np.array([number[record.label] for record in records], np.int64)
+    ids = np.array([sample_id(record.hash) for record in records], np.uint64)
+    return Dataset(images, labels, ids, tuple(records), image_size)
+
+
+def _from_store(
+    store: Store,
+    records: Sequence[Record],
+    classes: Sequence[str],
+    image_size: int,
+    decoding: "_Decoding",
+    workers: int,
+    console: Quiet,
+) -> tuple[Dataset, list[Skipped]]:
+    """Return what `load` yields, mapped from the store. Raises CannotStore."""
+    found = contents_of([record.path for record in records], workers, console)
+    readable = [(record, content) for record, content in zip(records, found, strict=True) if content]
+
+    def read_known(number: int) -> Pixels | Skipped:
+        record, content = readable[number]
+        pixels = decoding.read(record.path)
+        if content_hash(record.path) != content:
+            raise CannotStore(f"{record.path} has changed while pictures were read")
+        return pixels
+
+    contents = [content for _, content in readable]
+    pack = store.fetch(Work(decoding.kind, contents, decoding.shape, read_known), workers, console)
+    kept = [replace(r, hash=r.hash or content) for r, content in readable if content not in pack.skipped]
+    bad = [Skipped(r.path, *pack.skipped[content]) for r, content in readable if content in pack.skipped]
+    bad += [_why_unreadable(record.path) for record, content in zip(records, found, strict=True) if not content]
+    return replace(_dataset(pack.images, kept, classes, image_size), sums=pack.sums, counts=pack.counts), bad
+
+
+def _why_unreadable(path: Path) -> Skipped:
+    try:
+        decode(path)
+    except UnusablePicture as error:
+        return Skipped(path, error.reason, error.detail)
+    return Skipped(path, "unreadable", "the file could not be read at first")
 
 
 def read_all(records: Sequence[Record], geometry: Geometry, workers: int) -> Iterator[tuple[Record, Pixels | Skipped]]:
     """Yield each record, its hash filled in, with its picture or the reason why there is none; in their order."""
+    return read_with(partial(read_picture, geometry=geometry), records, workers)
 
-    def read(record: Record) -> tuple[Record, Pixels | Skipped]:
-        pixels = read_picture(record.path, geometry)
-        if not record.hash and not isinstance(pixels, Skipped):
+
+def read_with(
+    read: Callable[[Path], T | Skipped], records: Sequence[Record], workers: int
+) -> Iterator[tuple[Record, T | Skipped]]:
+    """Yield each record, its hash filled in, with what `read` makes of its file; in their order."""
+
+    def read_one(record: Record) -> tuple[Record, T | Skipped]:
+        found = read(record.path)
+        if not record.hash and not isinstance(found, Skipped):
             record = replace(record, hash=content_hash(record.path))
-        return record, pixels
+        return record, found
 
-    return parallel(read, records, workers)
+    return parallel(read_one, records, workers)
 
 
 @contextmanager

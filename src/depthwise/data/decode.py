@@ -79,24 +79,42 @@ class Traits(NamedTuple):
     has_alpha: bool
 
 
-def decode(path: str | os.PathLike[str], channels: Channels = 3) -> Pixels:
+def decode(path: str | os.PathLike[str], channels: Channels = 3, at_least: int | None = None) -> Pixels:
     """Return the picture as uint8 (H, W, channels), upright; RGB order, grey by ITU-R 601 luma.
 
-    Raises UnusablePicture with one of REASONS.
+    With `at_least`, a JPEG may come out at 1/2, 1/4 or 1/8 of its size, no side below so many px: quicker, and not the
+    pixels that shrinking it later would give. Raises UnusablePicture with one of REASONS.
     """
-    return decode_with_traits(path, channels)[0]
+    return decode_with_traits(path, channels, at_least)[0]
 
 
-def decode_with_traits(path: str | os.PathLike[str], channels: Channels = 3) -> tuple[Pixels, Traits]:
+def decode_with_traits(
+    path: str | os.PathLike[str], channels: Channels = 3, at_least: int | None = None
+) -> tuple[Pixels, Traits]:
     """Return what `decode` returns, and what it met. Raises UnusablePicture with one of REASONS."""
+    image, traits = _decode(path, channels, at_least)
+    pixels = np.array(image, np.uint8)
+    return pixels.reshape(*pixels.shape[:2], channels), traits
+
+
+def decode_image(path: str | os.PathLike[str], channels: Channels = 3, at_least: int | None = None) -> Image.Image:
+    """Return what `decode` returns as Pillow holds it, mode L or RGB. Raises UnusablePicture with one of REASONS."""
+    return _decode(path, channels, at_least)[0]
+
+
+def _decode(path: str | os.PathLike[str], channels: Channels, at_least: int | None) -> tuple[Image.Image, Traits]:
     opened = _Opened(path)
     with opened as image:
         try:
             traits = _traits(image)
+            num_pixels = image.width * image.height
+            draft_size = (at_least, at_least) if at_least else None
+            if draft_size:
+                image.draft(image.mode, draft_size)
             image.load()
-            if image.format in ("JPEG", "MPO") and is_cut(image, opened.content()):
+            if image.format in ("JPEG", "MPO") and is_cut(image, opened.content(), num_pixels, draft_size):
                 raise _unusable("truncated")
-            return _to_array(_upright(image), channels), traits
+            return _converted(_upright(image), channels), traits
         except UnusablePicture:
             raise
         except Exception as error:  # decoders of hostile files raise nearly anything
@@ -225,8 +243,8 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_array(image: Image.Image, channels: Channels) -> Pixels:
-    """Return uint8 (H, W, channels) from any mode that the formats have."""
+def _converted(image: Image.Image, channels: Channels) -> Image.Image:
+    """Return the picture in mode L or RGB, from any mode that the formats have."""
     if image.mode.startswith("I;16"):
         image = _from_16_bits(np.asarray(image).astype(np.uint32))
     elif image.mode == "I":  # how some files of 16 bits arrive
@@ -239,10 +257,7 @@ def _to_array(image: Image.Image, channels: Channels) -> Pixels:
     if _has_alpha(image):
         image = _on_white(image)
     wanted = "L" if channels == 1 else "RGB"
-    if image.mode != wanted:
-        image = image.convert(wanted)
-    pixels = np.array(image, np.uint8)
-    return pixels[:, :, None] if channels == 1 else pixels
+    return image if image.mode == wanted else image.convert(wanted)
 
 
 def _from_16_bits(values: NDArray[np.uint32]) -> Image.Image:

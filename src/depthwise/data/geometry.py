@@ -62,12 +62,18 @@ def apply(pixels: Pixels, geometry: Geometry) -> Pixels:
 
     A picture that has the size already is taken as it is.
     """
-    side = geometry.image_size
-    height, width = pixels.shape[:2]
-    if (height, width) == (side, side):
+    if pixels.shape[:2] == (geometry.image_size, geometry.image_size):
         return pixels
-    image = Image.fromarray(pixels[:, :, 0] if geometry.channels == 1 else pixels)
-    if geometry.fit == "squash":
+    return apply_to_image(Image.fromarray(pixels[:, :, 0] if geometry.channels == 1 else pixels), geometry)
+
+
+def apply_to_image(image: Image.Image, geometry: Geometry) -> Pixels:
+    """Return what `apply` returns, from a picture in mode L or RGB: no array of its full size has to be made."""
+    side = geometry.image_size
+    width, height = image.size
+    if (height, width) == (side, side):
+        resized = image
+    elif geometry.fit == "squash":
         resized = _resize(image, (side, side), (0, 0, width, height), geometry)
     elif geometry.fit == "crop":
         short = min(width, height) * geometry.crop_share

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation
 COLUMNS = ("path", "class", "split", "hash", "group")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
-    """One labelled picture."""
+    """One labelled picture. There may be millions, so a string stands where a Path would take three times as much."""
 
-    path: Path
+    place: str
     """Where it lies; absolute."""
     label: str
     """Name of its class."""
@@ -33,6 +34,11 @@ class Record:
     """First 32 hex digits of the SHA-256 of its bytes; '' while it has not been read."""
     group: str = ""
     """Pictures with the same group stay on one side; '' for a picture alone."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies; absolute."""
+        return Path(self.place)
 
 
 @dataclass(frozen=True)
@@ -118,9 +124,9 @@ def _read_classes(root: Path, split: str) -> tuple[tuple[Record, ...], tuple[str
     notes = _passed_over(root, hidden, loose)
     records = []
     for name in names:
-        paths, num_other = find_pictures(root / name)
-        records += [Record(path, name, split) for path in paths]
-        if not paths:
+        places, num_other = find_pictures(root / name)
+        records += [Record(place, name, split) for place in places]
+        if not places:
             notes.append(f"folder without pictures, not a class: {root / name}")
         elif num_other:
             notes.append(f"{num_other} files in {root / name} left out: their endings are not of pictures")
@@ -161,18 +167,18 @@ def is_picture_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
-def find_pictures(folder: Path) -> tuple[list[Path], int]:
+def find_pictures(folder: Path) -> tuple[list[str], int]:
     """Return the pictures at any depth in `folder`, sorted, and the number of other files (hidden ones not counted)."""
-    paths: list[Path] = []
+    places: list[str] = []
     num_other = 0
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         for name in sorted(names):
             if is_picture_name(name):
-                paths.append(Path(place, name))
+                places.append(os.path.join(place, name))
             elif not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
                 num_other += 1
-    return paths, num_other
+    return places, num_other
 
 
 def _check_names(index: Index) -> None:
@@ -210,15 +216,16 @@ def _read_manifest(path: Path) -> Index:
         content = row.get("hash") or ""
         if content and (len(content) != 32 or set(content) - set("0123456789abcdef")):
             raise UserError(f"{path}, line {number}: hash {content!r} is not 32 hexadecimal digits; leave it empty")
-        records.append(Record(_place(path, row), original(row[label]), split, content, row.get("group") or ""))
-    repeated = [str(place) for place, count in Counter(record.path for record in records).items() if count > 1]
+        name, group = sys.intern(original(row[label])), row.get("group") or ""
+        records.append(Record(_place(path, row), name, split, content, group))
+    repeated = [place for place, count in Counter(record.place for record in records).items() if count > 1]
     if repeated:
         raise UserError(f"{path}: names {len(repeated)} files twice, e.g. {repeated[0]}")
     return Index(path, tuple(records))
 
 
-def _place(manifest: Path, row: Mapping[str, str]) -> Path:
-    return Path(os.path.normpath(manifest.parent / row["path"]))
+def _place(manifest: Path, row: Mapping[str, str]) -> str:
+    return os.path.normpath(manifest.parent / row["path"])
 
 
 def read_column(manifest: Path, name: str) -> dict[Path, str]:
@@ -226,7 +233,7 @@ def read_column(manifest: Path, name: str) -> dict[Path, str]:
     rows = (read_table(manifest, "path") or []) if manifest.is_file() else []
     if not rows or name.lower() not in rows[0][1]:
         raise UserError(f"{manifest} has no column {name!r}; csv:COLUMN needs a CSV with path and that column as DATA")
-    return {_place(manifest, row): row[name.lower()] for _, row in rows}
+    return {Path(_place(manifest, row)): row[name.lower()] for _, row in rows}
 
 
 def write_manifest(path: Path, records: Iterable[Record]) -> None:

@@ -24,8 +24,10 @@ MAX_SURE = 65_536
 MAX_BYTES = 2**28
 
 
-def is_cut(image: Image.Image, content: bytes) -> bool:
+def is_cut(image: Image.Image, content: bytes, num_pixels: int, draft_size: tuple[int, int] | None = None) -> bool:
     """Return True when the decoded JPEG `image` of these bytes lacks data that its header promises.
+
+    `num_pixels` says the header, more than `image` has if it was decoded as a draft for `draft_size`.
 
     A progressive one is cut when a scan is missing. Otherwise the picture is decoded again with other bytes before its
     end marker: only one that lacks data reads them and changes. Large pictures of one scan are spared that unless the
@@ -38,9 +40,13 @@ def is_cut(image: Image.Image, content: bytes) -> bool:
     scans = [content[start:end] for kind, start, end in segments if kind == SOS]
     if SOF_PROGRESSIVE in kinds and not _has_all_scans(scans):
         return True
-    is_small = image.width * image.height <= MAX_SURE
+    is_small = num_pixels <= MAX_SURE
     is_doubtful = is_small or len(scans) > 1 or _ends_grey(image)
-    return is_doubtful and EOI in kinds and _reads_more(image, content, segments, PADDINGS[: 4 if is_small else 1])
+    return (
+        is_doubtful
+        and EOI in kinds
+        and _reads_more(image, content, segments, PADDINGS[: 4 if is_small else 1], draft_size)
+    )
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
@@ -82,7 +88,11 @@ def _ends_grey(image: Image.Image) -> bool:
 
 
 def _reads_more(
-    image: Image.Image, content: bytes, segments: list[tuple[int, int, int]], paddings: tuple[bytes, ...]
+    image: Image.Image,
+    content: bytes,
+    segments: list[tuple[int, int, int]],
+    paddings: tuple[bytes, ...],
+    draft_size: tuple[int, int] | None,
 ) -> bool:
     """Return True when one of the paddings before the end marker changes the picture."""
     end = segments[-1][1]
@@ -93,6 +103,8 @@ def _reads_more(
         more = BytesIO(content[:end] + padding + next_restart + padding + b"\xff\xd9")
         try:
             with Image.open(more, formats=("JPEG",)) as again:
+                if draft_size:
+                    again.draft(again.mode, draft_size)
                 again.load()
                 if not np.array_equal(pixels, np.asarray(again)):
                     return True

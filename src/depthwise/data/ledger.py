@@ -17,10 +17,11 @@ from depthwise.data.decode import Traits
 from depthwise.data.fingerprint import Fingerprint
 from depthwise.files import cache_folder
 
-VERSION = 1
+VERSION = 2
 """Of what is measured and how; what another version found is not used."""
 TABLES = """
-CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, content TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, content TEXT)
+    WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pictures (content TEXT PRIMARY KEY, found TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pairs (first TEXT, second TEXT, likeness REAL, PRIMARY KEY (first, second)) WITHOUT ROWID;
 """
@@ -68,9 +69,9 @@ class Ledger:
                 self.database.rollback()
 
     def content_of(self, path: Path, stat: os.stat_result) -> str | None:
-        """Return the content hash of the file as it was when it had this size and time, if it is known."""
-        query = "SELECT content FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
-        found: str | None = self._one(query, (os.fsencode(path), stat.st_size, stat.st_mtime_ns))
+        """Return the content hash of the file as it was when it had this size, time and inode, if it is known."""
+        query = "SELECT content FROM files WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?"
+        found: str | None = self._one(query, (os.fsencode(path), *_state(stat)))
         return found
 
     def found(self, content: str) -> Found | None:
@@ -86,10 +87,14 @@ class Ledger:
     def tell(self, path: Path, stat: os.stat_result, content: str, found: Found) -> None:
         """Keep what was found."""
         values = found if isinstance(found, tuple) else asdict(found)
-        if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
-            row = (os.fsencode(path), stat.st_size, stat.st_mtime_ns, content)
-            self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", [row])
+        self.tell_content(path, stat, content)
         self._write("INSERT OR REPLACE INTO pictures VALUES (?, ?)", [(content, json.dumps(values))])
+
+    def tell_content(self, path: Path, stat: os.stat_result, content: str) -> None:
+        """Keep what the file holds while it has this size, time and inode."""
+        if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
+            row = (os.fsencode(path), *_state(stat), content)
+            self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", [row])
 
     def likeness(self, first: str, second: str) -> float | None:
         """Return what is known of two contents (the smaller hash first)."""
@@ -114,3 +119,8 @@ class Ledger:
                 self.database.executemany(query, rows)
         except sqlite3.Error:  # full disk, locked by another: it is only a cache
             return
+
+
+def _state(stat: os.stat_result) -> tuple[int, int, int]:
+    inode = stat.st_ino & (2**63 - 1)  # SQLite's integers are signed, Windows' file numbers may be larger
+    return stat.st_size, stat.st_mtime_ns, inode

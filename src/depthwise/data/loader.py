@@ -6,10 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from depthwise.config import TrainConfig
 from depthwise.data.audit import parallel
-from depthwise.data.augment import random_crop, random_flip
+from depthwise.data.augment import Augmentation, augment, resolve
+from depthwise.data.augment_mix import blend, plan_mix
 from depthwise.data.cache import Dataset
-from depthwise.data.order import Ids, batch_sizes, deal, epoch_order
+from depthwise.data.order import Ids, balanced_order, batch_sizes, deal, epoch_order
+from depthwise.data.progressive import epoch_size
 
 
 class Batch(NamedTuple):
@@ -18,6 +21,15 @@ class Batch(NamedTuple):
     images: NDArray[np.uint8]  # (B, S, S, C)
     labels: NDArray[np.int64]  # (B,)
     ids: Ids  # (B,)
+    others: NDArray[np.int64] | None = None  # (B,): labels of the pictures that were mixed in
+    shares: NDArray[np.float32] | None = None  # (B,): of `labels` against `others`, in [0, 1]
+
+    @property
+    def targets(self) -> list[tuple[NDArray[np.int64], NDArray[np.float32] | float]]:
+        """Labels, and which share of its picture each stands for: one pair, or two where pictures are mixed."""
+        if self.others is None or self.shares is None:
+            return [(self.labels, 1.0)]
+        return [(self.labels, self.shares), (self.others, 1 - self.shares)]
 
 
 def training_batches(
@@ -27,31 +39,73 @@ def training_batches(
     epoch: int,
     start: int,
     batch_size: int,
-    crop: float,
-    flip: bool,
+    how: Augmentation,
+    side: int,
+    workers: int,
+    parts: range = range(1),
+    num_parts: int = 1,
+    is_balanced: bool = False,
+) -> Iterator[Batch]:
+    """Yield this epoch's batches from number `start` on: shuffled, changed as `how` says, with sides of `side` px.
+
+    Each batch is dealt into `num_parts`; those in `parts` come one by one. Pictures that are mixed have their partners
+    from the whole batch, so parts of it are what it would be in one piece. `is_balanced`: all classes equally often.
+    """
+    order = epoch_order(dataset.ids, seed, epoch)
+    ids = dataset.ids[order]
+    if is_balanced:
+        order, ids = balanced_order(dataset.labels, dataset.ids, seed, epoch)
+    sizes = batch_sizes(len(dataset), batch_size)
+    bounds = np.cumsum([0, *sizes])
+
+    def changed(places: NDArray[np.intp]) -> NDArray[np.uint8]:
+        return augment(dataset.images, order[places], ids[places], seed, epoch, how, side)
+
+    def make(place: tuple[int, int]) -> Batch:
+        number, part = place
+        whole = np.arange(bounds[number], bounds[number + 1])
+        mine = deal(sizes[number], num_parts)[part]
+        places = whole[mine]
+        batch = Batch(changed(places), dataset.labels[order[places]], ids[places])
+        if not (how.mixup or how.cutmix):
+            return batch
+        plan = plan_mix(ids[whole], seed, epoch, mixup=how.mixup, cutmix=how.cutmix)
+        partners = plan.partners[mine]
+        is_here = (partners >= mine.start) & (partners < mine.stop)
+        others = np.empty_like(batch.images)
+        others[is_here] = batch.images[partners[is_here] - mine.start]
+        others[~is_here] = changed(whole[partners[~is_here]])
+        images, shares = blend(batch.images, others, batch.ids, seed, epoch, plan.shares[mine], plan.is_cut[mine])
+        return Batch(images, batch.labels, batch.ids, dataset.labels[order[whole[partners]]], shares)
+
+    places = [(number, part) for number in range(start, len(sizes)) for part in parts]
+    return parallel(make, places, workers) if workers else map(make, places)
+
+
+def epoch_batches(
+    dataset: Dataset,
+    config: TrainConfig,
+    *,
+    epoch: int,
+    start: int = 0,
     workers: int,
     parts: range = range(1),
     num_parts: int = 1,
 ) -> Iterator[Batch]:
-    """Yield this epoch's batches from number `start` on: shuffled, shifted by up to `crop` of the side, mirrored.
-
-    Each batch is dealt into `num_parts`; those in `parts` come one by one.
-    """
-    order = epoch_order(dataset.ids, seed, epoch)
-    sizes = batch_sizes(len(dataset), batch_size)
-    bounds = np.cumsum([0, *sizes])
-
-    def make(place: tuple[int, int]) -> Batch:
-        number, part = place
-        chosen = order[bounds[number] : bounds[number + 1]][deal(sizes[number], num_parts)[part]]
-        images, ids = dataset.images[chosen], dataset.ids[chosen]
-        images = random_crop(images, ids, seed, epoch, fraction=crop)
-        if flip:
-            images = random_flip(images, ids, seed, epoch)
-        return Batch(images, dataset.labels[chosen], ids)
-
-    places = [(number, part) for number in range(start, len(sizes)) for part in parts]
-    return parallel(make, places, workers) if workers else map(make, places)
+    """Yield what the network is shown in an epoch (0 is the first) of a run, from batch number `start` on."""
+    return training_batches(
+        dataset,
+        seed=config.seed,
+        epoch=epoch,
+        start=start,
+        batch_size=config.batch_size,
+        how=resolve(config),
+        side=epoch_size(epoch, config.epochs, config.progressive, dataset.side),
+        workers=workers,
+        parts=parts,
+        num_parts=num_parts,
+        is_balanced=config.class_balance == "sampler",
+    )
 
 
 def ordered_batches(dataset: Dataset, batch_size: int) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.uint64]
+AGAIN, SHUFFLE = 21, 22  # salts: of a picture's further turns, and of a balanced order
 
 
 def sample_id(content_hash: str) -> int:
@@ -37,6 +38,27 @@ def uniform(ids: Ids | int, *salts: int) -> NDArray[np.float64]:
 def epoch_order(ids: Ids, seed: int, epoch: int) -> NDArray[np.intp]:
     """Return the positions of `ids` in this epoch's order."""
     return np.argsort(mix(ids, seed, epoch), kind="stable")
+
+
+def balanced_order(labels: NDArray[np.int64], ids: Ids, seed: int, epoch: int) -> tuple[NDArray[np.intp], Ids]:
+    """Return positions (N,) in which all classes are equally frequent, and an id for each: one epoch's order.
+
+    Class-balanced sampling (Kang et al. 2020, arXiv:1910.09217, equation 1 with q = 0), but without chance in the
+    counts: of N places each class has N / K. A class with fewer pictures shows all of them, again and again; one with
+    more shows others in each epoch. A picture that is shown again has an id of its own then: it is cropped otherwise.
+    """
+    order = epoch_order(ids, seed, epoch)
+    classes = np.unique(labels)
+    places = deal(len(labels), len(classes))
+    chosen, turns = np.empty(len(labels), np.intp), np.empty(len(labels), np.uint64)
+    for name, place in zip(np.roll(classes, -epoch), places, strict=True):  # another class has the odd place each time
+        mine = order[labels[order] == name]
+        count = place.stop - place.start
+        chosen[place] = np.resize(mine, count)
+        turns[place] = np.arange(count) // len(mine)
+    own = np.where(turns == 0, ids[chosen], mix(ids[chosen] + turns, AGAIN))
+    shuffled = np.argsort(mix(own, seed, epoch, SHUFFLE), kind="stable")
+    return chosen[shuffled], own[shuffled]
 
 
 def batch_sizes(num_samples: int, batch_size: int) -> list[int]:

@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthwise.artifact import Card
+from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
+from depthwise.models.blocks import Network
 from depthwise.models.create import create_model
 from depthwise.models.foreign import is_code
 from depthwise.models.normalise import Normalise
@@ -44,6 +46,21 @@ class EagerEngine:
     @torch.inference_mode()
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return float32 (B, K) for uint8 (B, S, S, C)."""
-        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        logits: Tensor = self.model(self.normalise(batch))
+        logits: Tensor = self.model(self._batch(images))
         return logits.float().cpu().numpy()
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the network ends in one linear layer on features of the whole picture."""
+        return isinstance(self.model, Network) and isinstance(self.model.classifier, nn.Linear)
+
+    @torch.inference_mode()
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return logits float32 (B, K) and what the last layer takes, float32 (B, D)."""
+        assert isinstance(self.model, Network)
+        features = self.model.embed(self._batch(images))
+        return self.model.classify(features).float().cpu().numpy(), features.float().cpu().numpy()
+
+    def _batch(self, images: NDArray[np.uint8]) -> Tensor:
+        batch: Tensor = self.normalise(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+        return batch

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.artifact import KEY, Card
+from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
 
@@ -59,6 +60,16 @@ class OnnxEngine:
         logits: Logits = found[0]
         return logits
 
+    @property
+    def has_features(self) -> bool:
+        """Whether the file gives the network's features beside its logits."""
+        return "features" in {output.name for output in self.session.get_outputs()}
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return logits (B, K) and features (B, D), both float32, as `logits` does."""
+        found: list[Any] = self.session.run(["logits", "features"], {"images": images})
+        return found[0], found[1]
+
 
 class Exported(Protocol):
     """An engine that runs an exported file."""
@@ -67,8 +78,15 @@ class Exported(Protocol):
     metadata: dict[str, Any]
     """All that the file says of itself: its card, its verification, pictures to ask again."""
 
+    @property
+    def has_features(self) -> bool:
+        """Whether the file gives the network's features beside its logits."""
+
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return float32 (B, K) for uint8 (B, S, S, C)."""
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return logits, and the features (B, D) that they are made of."""
 
 
 class Parts:
@@ -76,12 +94,19 @@ class Parts:
 
     def __init__(self, engine: Exported, size: int) -> None:
         self.engine, self.size = engine, size
-        self.card, self.metadata = engine.card, engine.metadata
+        self.card, self.metadata, self.has_features = engine.card, engine.metadata, engine.has_features
 
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return the engine's answers."""
-        starts = range(0, len(images), self.size)
-        return np.concatenate([self.engine.logits(images[start : start + self.size]) for start in starts])
+        return np.concatenate([self.engine.logits(part) for part in self._parts(images)])
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return the engine's answers and features."""
+        logits, features = zip(*(self.engine.with_features(part) for part in self._parts(images)), strict=True)
+        return np.concatenate(logits), np.concatenate(features)
+
+    def _parts(self, images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        return [images[start : start + self.size] for start in range(0, len(images), self.size)]
 
 
 def run_network(network: bytes | Path, levels: NDArray[np.float32]) -> Logits:

@@ -1,23 +1,13 @@
 """Where in a picture a network sees a class: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391, section 3)."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from depthwise.deploy.class_map import Heat
 from depthwise.deploy.eager import EagerEngine
 from depthwise.errors import UserError
-
-
-class Heat(NamedTuple):
-    """What speaks for one class, and where."""
-
-    layer: str  # path of the layer whose map it is
-    logits: NDArray[np.float32]  # (K,)
-    number: int  # of the class
-    map: NDArray[np.float32]  # (h, w), at least 0: what the places add to the class's logit
 
 
 def grad_cam(engine: EagerEngine, image: NDArray[np.uint8], number: int | None = None) -> Heat:

@@ -1,7 +1,8 @@
 """From a model file to one `.onnx` file that needs nothing beside it: photo in, calibrated probabilities out.
 
 The graph takes uint8 photos (B, H, W, C) of any size and has two outputs: `probabilities` (B, K), the softmax of the
-logits over the temperature, and the bare `logits` (B, K). Photos of the network's own size skip the resizing.
+logits over the temperature, and the bare `logits` (B, K); a third, `features` (B, D), where the file's rule for
+decisions needs them. Photos of the network's own size skip the resizing.
 """
 
 import json
@@ -17,7 +18,10 @@ from torch import Tensor, nn
 
 from depthwise.artifact import KEY, Card
 from depthwise.data.geometry import Geometry
+from depthwise.deploy.class_map import find_head
+from depthwise.deploy.decision import read_decision
 from depthwise.deploy.resize import Resize
+from depthwise.models.blocks import Network
 from depthwise.models.normalise import Normalise
 
 OPSET = 18
@@ -25,15 +29,22 @@ IR_VERSION = 10
 
 
 class Deployable(nn.Module):
-    """Whole numbers from 0 to 255 (B, C, S, S) -> probabilities (B, K), logits (B, K)."""
+    """Whole numbers from 0 to 255 (B, C, S, S) -> probabilities (B, K), logits (B, K); features (B, D) if asked for."""
 
-    def __init__(self, model: nn.Module, geometry: Geometry, temperature: float) -> None:
+    def __init__(
+        self, model: nn.Module, geometry: Geometry, temperature: float, *, gives_features: bool = False
+    ) -> None:
         super().__init__()
-        self.model, self.temperature = model, temperature
+        self.model, self.temperature, self.gives_features = model, temperature, gives_features
         self.normalise = Normalise(geometry.mean, geometry.std)
 
-    def forward(self, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities and logits."""
+    def forward(self, levels: Tensor) -> tuple[Tensor, ...]:
+        """Return probabilities and logits, and the features that they are made of if asked for."""
+        if self.gives_features:
+            assert isinstance(self.model, Network)
+            features = self.model.embed(self.normalise.levels(levels))
+            logits = self.model.classify(features)
+            return torch.softmax(logits / self.temperature, 1), logits, features
         logits = self.model(self.normalise.levels(levels))
         return torch.softmax(logits / self.temperature, 1), logits
 
@@ -44,11 +55,21 @@ def to_onnx(model: nn.Module, card: Card, *, takes_any_size: bool = True) -> Any
 
 
 def trace_network(model: nn.Module, card: Card) -> Any:
-    """Return what follows the resizing as an onnx.ModelProto: `levels` -> `probabilities`, `logits`."""
+    """Return what follows the resizing as an onnx.ModelProto: `levels` -> `outputs_of(card)`."""
     side, channels = card.geometry.image_size, card.geometry.channels
-    deployable = Deployable(model.eval(), card.geometry, card.temperature)
-    names = ("levels", "probabilities", "logits")
-    return _trace(deployable, torch.zeros(2, channels, side, side), names, dynamic=(0,))
+    example = torch.zeros(2, channels, side, side)
+    return _trace(deployable(model, card), example, ("levels", *outputs_of(card)), dynamic=(0,))
+
+
+def deployable(model: nn.Module, card: Card) -> "Deployable":
+    """Return the network with what goes before and after it."""
+    gives_features = "features" in outputs_of(card)
+    return Deployable(model.eval(), card.geometry, card.temperature, gives_features=gives_features)
+
+
+def outputs_of(card: Card) -> tuple[str, ...]:
+    """Return the names of what an exported file gives."""
+    return ("probabilities", "logits", *(["features"] if read_decision(card).needs_features else []))
 
 
 def assemble(network: Any, card: Card, *, takes_any_size: bool) -> Any:
@@ -59,9 +80,10 @@ def assemble(network: Any, card: Card, *, takes_any_size: bool) -> Any:
     shape = ["batch", "height", "width", channels] if takes_any_size else ["batch", side, side, channels]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, shape)
     front = _resizing(card.geometry) if takes_any_size else _as_it_is("levels")
-    classes = len(card.classes)
+    widths = {"features": "features"}
     outputs = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", classes]) for n in ("probabilities", "logits")
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", widths.get(n, len(card.classes))])
+        for n in outputs_of(card)
     ]
     graph = helper.make_graph(
         [*front, *network.graph.node], card.model, [images], outputs, initializer=network.graph.initializer
@@ -72,10 +94,11 @@ def assemble(network: Any, card: Card, *, takes_any_size: bool) -> Any:
 
 
 def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
-    """Return the file's bytes, with the card and `more` in its metadata."""
+    """Return the file's bytes, with the card, where its class activation map lies, and `more` in its metadata."""
     from onnx import helper
 
-    helper.set_model_props(proto, {KEY: json.dumps(metadata_of(card, more), ensure_ascii=False)})
+    whole = metadata_of(card, {"class_map": find_head(proto.graph)} | more)
+    helper.set_model_props(proto, {KEY: json.dumps(whole, ensure_ascii=False)})
     data: bytes = proto.SerializeToString()
     return data
 

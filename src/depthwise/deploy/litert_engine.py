@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from depthwise.artifact import KEY
 from depthwise.deploy.engine import card_of, read_metadata
+from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError, require
 from depthwise.metrics import Logits
 
@@ -38,17 +39,22 @@ class LiteRtEngine:
             raise UserError(f"{path}: LiteRT cannot read this model: {error}") from error
         self.interpreter.allocate_tensors()
         self.images = self.interpreter.get_input_details()[0]["index"]
-        self.output = self.interpreter.get_output_details()[1]["index"]  # probabilities are the first
+        _, *self.outputs = [output["index"] for output in self.interpreter.get_output_details()]  # not probabilities
+        self.has_features = len(self.outputs) > 1
 
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return float32 (B, K) for uint8 (B, S, S, C)."""
-        return np.concatenate([self._one(image[None]) for image in images])
+        return np.concatenate([self._one(image[None])[0] for image in images])
 
-    def _one(self, image: NDArray[np.uint8]) -> Logits:
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return logits (B, K) and features (B, D), both float32."""
+        logits, features = zip(*(self._one(image[None]) for image in images), strict=True)
+        return np.concatenate(logits), np.concatenate(features)
+
+    def _one(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         self.interpreter.set_tensor(self.images, image)
         self.interpreter.invoke()
-        logits: Logits = self.interpreter.get_tensor(self.output)
-        return logits
+        return [self.interpreter.get_tensor(output) for output in self.outputs]
 
 
 def with_metadata(model: bytes, metadata: str) -> bytes:

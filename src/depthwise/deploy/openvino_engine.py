@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from depthwise.artifact import KEY
 from depthwise.deploy.engine import card_of, read_metadata
+from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError, require
 from depthwise.metrics import Logits
 
@@ -45,10 +46,19 @@ class OpenVinoEngine:
         }
         if threads is not None:
             self.options["INFERENCE_NUM_THREADS"] = threads
+        self.has_features = any("features" in output.names for output in model.outputs)
         self.requests: dict[int, Any] = {}
 
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return float32 (B, K) for uint8 (B, S, S, C). Raises UserError for another size."""
+        return self._answers(images)["logits"]
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return logits (B, K) and features (B, D), both float32, as `logits` does."""
+        found = self._answers(images)
+        return found["logits"], found["features"]
+
+    def _answers(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         side, channels = self.card.geometry.image_size, self.card.geometry.channels
         if images.shape[1:] != (side, side, channels):
             raise UserError(f"{self.path}: OpenVINO takes pictures of {side} px here, not {images.shape[1:3]}")
@@ -57,8 +67,8 @@ class OpenVinoEngine:
             if len(self.requests) == KEPT:
                 del self.requests[next(iter(self.requests))]
             self.requests[batch] = self._compile(batch)
-        found: NDArray[np.float32] = self.requests[batch].infer({"images": images})["logits"]
-        return found.copy()  # the request's own memory is written again
+        # The request's own memory is written again.
+        return {key.any_name: value.copy() for key, value in self.requests[batch].infer({"images": images}).items()}
 
     def _compile(self, batch: int) -> Any:
         model = self.core.read_model(self.path)

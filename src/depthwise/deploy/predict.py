@@ -1,23 +1,28 @@
 """From photos to answers, whatever computes the logits. Imports no torch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from threading import Lock
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.artifact import Card
 from depthwise.config import default_workers
-from depthwise.data.audit import Skipped, parallel
-from depthwise.data.cache import read_picture
-from depthwise.data.decode import Pixels
+from depthwise.data.audit import Skipped
+from depthwise.data.views import ViewKind, Views, read_views
+from depthwise.deploy.decision import read_decision
+from depthwise.deploy.stream import groups, in_order, live_groups
+from depthwise.deploy.unknown import Features
 from depthwise.errors import UnusablePicture, UserError
 from depthwise.metrics import Logits, softmax
 
-BATCH = 32
+BATCH = 8
+"""Photos that one thread reads and answers for at a time: larger batches leave the processor's caches."""
 
 
 class Engine(Protocol):
@@ -29,6 +34,26 @@ class Engine(Protocol):
 
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return float32 (B, K) for uint8 (B, S, S, C)."""
+
+
+@runtime_checkable
+class FeatureEngine(Engine, Protocol):
+    """What can also tell the features that logits are made of."""
+
+    @property
+    def has_features(self) -> bool:
+        """Whether this network or file gives them."""
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return logits, and the features (B, D) that they are made of."""
+
+
+class Outputs(NamedTuple):
+    """What a model says of some photos."""
+
+    logits: Logits  # (B, K), of the single view
+    stated: NDArray[np.float64]  # (B, K), probabilities: averaged over the views
+    features: Features | None  # (B, D), of the single view; None unless they are asked for
 
 
 @dataclass(frozen=True)
@@ -45,26 +70,46 @@ class Prediction:
 
     path: str
     label: str | None = None
-    """The most probable class."""
+    """The answer: the most probable class, unless the file's rule for decisions prefers another."""
     probability: float | None = None
     """Its probability, in [0, 1]."""
     top: tuple[Score, ...] = ()
     """The most probable classes, in falling order."""
     rejected: bool = False
-    """True when the model says that the photo shows none of its classes."""
+    """True when the model says that the photo shows none of its classes, or that it is not sure enough."""
+    reason: str | None = None
+    """Why it is rejected."""
+    single_view: Score | None = None
+    """With several views: the answer to the single one."""
     error: str | None = None
     """Why the photo could not be used."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, as the command line prints them."""
-        return asdict(self) | {"top": [asdict(score) for score in self.top]}
+        values = asdict(self) | {"top": [asdict(score) for score in self.top]}
+        if self.single_view is None:
+            del values["single_view"]
+        return values
 
 
 class Classifier:
     """A model ready to answer: `Classifier.predict("photo.jpg")`. Made by `depthwise.load`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, views: ViewKind = "1", *, is_concurrent: bool = False) -> None:
+        """`views`: of which views of a photo the probabilities are averaged (`data.views`).
+
+        `is_concurrent`: several threads may call the engine at a time.
+        Raises UserError when the file's rule for decisions does not fit, or needs features that the engine has not.
+        """
+        self.engine, self.views, self.is_concurrent = engine, views, is_concurrent
+        self.decision = read_decision(engine.card)
+        has_features = isinstance(engine, FeatureEngine) and engine.has_features
+        self.feature_engine = cast(FeatureEngine, engine) if has_features else None
+        if self.decision.needs_features and not has_features:
+            raise UserError(
+                "this file's rule for unknown photos needs the network's features, which it does not give; export the "
+                "model again: depthwise export RUN --out model.onnx"
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,44 +118,80 @@ class Classifier:
 
     def predict(self, photo: str | Path, top_k: int = 5) -> Prediction:
         """Return the answer for one photo. Raises UnusablePicture, with the reason, when it cannot be read."""
-        pixels = read_picture(Path(photo), self.engine.card.geometry)
-        if isinstance(pixels, Skipped):
-            raise UnusablePicture(pixels.reason, f"{pixels.path}: {pixels.detail}")
-        return self._answers([str(photo)], [pixels], top_k)[0]
+        seen = self.read(Path(photo))
+        if isinstance(seen, Skipped):
+            raise UnusablePicture(seen.reason, f"{seen.path}: {seen.detail}")
+        return self._answers([str(photo)], [seen], top_k)[0]
+
+    def read(self, photo: Path) -> Views | Skipped:
+        """Return what the network sees of a photo, or why it cannot be used."""
+        return read_views(photo, self.engine.card.geometry, self.views)
 
     def predict_many(
-        self, photos: Iterable[str | Path], top_k: int = 5, *, workers: int | None = None
+        self, photos: Iterable[str | Path], top_k: int = 5, *, workers: int | None = None, is_live: bool = False
     ) -> Iterator[Prediction]:
         """Yield an answer per photo, in their order; one that cannot be read is an answer with `error`.
 
-        Photos are decoded by `workers` threads (default: one per processor) and never all held in memory.
+        `workers` threads (default: one per processor) each read some photos and answer for them, never all at once.
+        `is_live`: photos come one by one; answer what there is instead of waiting for more.
         """
-        paths, pictures = _tee(photos)
-        workers = default_workers() if workers is None else workers
-        found = parallel(lambda photo: read_picture(Path(photo), self.engine.card.geometry), pictures, workers)
-        while batch := list(islice(found, BATCH)):
-            names = [str(next(paths)) for _ in batch]
-            usable = [(n, p) for n, p in zip(names, batch, strict=True) if not isinstance(p, Skipped)]
-            answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
-            for name, pixels in zip(names, batch, strict=True):
-                yield Prediction(name, error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
+        workers = max(1, default_workers() if workers is None else workers)
+        turn = nullcontext() if self.is_concurrent else Lock()
 
-    def _answers(self, names: list[str], pictures: list[Pixels], top_k: int) -> list[Prediction]:
+        def answer(names: list[str | Path]) -> list[Prediction]:
+            pictures = [self.read(Path(name)) for name in names]
+            usable = [(str(n), p) for n, p in zip(names, pictures, strict=True) if not isinstance(p, Skipped)]
+            with turn:
+                answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
+            return [
+                Prediction(str(name), error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
+                for name, pixels in zip(names, pictures, strict=True)
+            ]
+
+        grouped = live_groups(photos, BATCH) if is_live else groups(photos, BATCH)
+        yield from chain.from_iterable(in_order(answer, grouped, workers))
+
+    def outputs(self, pictures: Sequence[Views], *, wants_features: bool = False) -> Outputs:
+        """Return what the model says of one photo or more."""
+        features, single = None, np.stack([views.single for views in pictures])
+        if wants_features or self.decision.needs_features:
+            assert self.feature_engine is not None
+            logits, features = self.feature_engine.with_features(single)
+        else:
+            logits = self.engine.logits(single)
+        if self.views == "1":
+            return Outputs(logits, self._probabilities(logits), features)
+        crops = np.concatenate([views.averaged for views in pictures])
+        parts = [self.engine.logits(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        stated = self._probabilities(np.concatenate(parts)).reshape(len(pictures), -1, logits.shape[1])
+        return Outputs(logits, stated.mean(axis=1), features)
+
+    def _probabilities(self, logits: Logits) -> NDArray[np.float64]:
+        return softmax(logits / np.float32(self.engine.card.temperature))
+
+    def _answers(self, names: list[str], pictures: list[Views], top_k: int) -> list[Prediction]:
         if top_k < 1:
             raise UserError(f"top_k={top_k}: ask for at least 1 class")
         if not pictures:
             return []
-        probabilities = softmax(self.engine.logits(np.stack(pictures)) / np.float32(self.engine.card.temperature))
-        answers = []
-        for name, row in zip(names, probabilities, strict=True):
-            best = np.argsort(-row, kind="stable")[:top_k]
-            top = tuple(Score(self.classes[index], float(row[index])) for index in best)
-            answers.append(Prediction(name, top[0].label, top[0].probability, top))
-        return answers
+        found = self.outputs(pictures)
+        numbers, reasons = self.decision.decide(self.classes, found.stated, found.logits, found.features)
+        single = self._single_views(found.logits)
+        return [
+            Prediction(
+                path=name,
+                label=self.classes[number],
+                probability=float(row[number]),
+                top=tuple(Score(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top_k]),
+                rejected=reason is not None,
+                reason=reason,
+                single_view=view,
+            )
+            for name, row, number, reason, view in zip(names, found.stated, numbers, reasons, single, strict=True)
+        ]
 
-
-def _tee(photos: Iterable[str | Path]) -> tuple[Iterator[str | Path], Iterator[str | Path]]:
-    from itertools import tee
-
-    first, second = tee(photos)
-    return first, second
+    def _single_views(self, logits: Logits) -> list[Score | None]:
+        if self.views == "1":
+            return [None] * len(logits)
+        rows = self._probabilities(logits)
+        return [Score(self.classes[row.argmax()], float(row.max())) for row in rows]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from depthwise.artifact import KEY, Card
 from depthwise.deploy.engine import card_of, read_metadata
-from depthwise.deploy.export import Deployable
+from depthwise.deploy.export import deployable, outputs_of
+from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
 
@@ -21,15 +22,15 @@ ENTRY = f"{KEY}.json"
 
 
 class Photos(nn.Module):
-    """uint8 photos of the network's size (B, S, S, C) -> probabilities (B, K), logits (B, K)."""
+    """uint8 photos of the network's size (B, S, S, C) -> what `export.outputs_of` names."""
 
     def __init__(self, model: nn.Module, card: Card) -> None:
         super().__init__()
-        self.network = Deployable(model, card.geometry, card.temperature)
+        self.network = deployable(model, card)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities and logits."""
-        found: tuple[Tensor, Tensor] = self.network(images.permute(0, 3, 1, 2).float())
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return probabilities and logits, and features where they are asked for."""
+        found: tuple[Tensor, ...] = self.network(images.permute(0, 3, 1, 2).float())
         return found
 
 
@@ -93,8 +94,21 @@ class ProgramEngine:
         self.metadata = read_metadata({KEY: extra[ENTRY]}, path)
         self.card = card_of(self.metadata, path)
 
-    @torch.inference_mode()
+    @property
+    def has_features(self) -> bool:
+        """Whether the file gives the network's features beside its logits."""
+        return "features" in outputs_of(self.card)
+
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return float32 (B, K) for uint8 (B, S, S, C)."""
-        found: Tensor = self.program(torch.tensor(images))[1]
-        return found.numpy()
+        return self._answers(images)[0]
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
+        """Return logits (B, K) and features (B, D), both float32."""
+        logits, features = self._answers(images)
+        return logits, features
+
+    @torch.inference_mode()
+    def _answers(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        _, *found = self.program(torch.tensor(images))  # not probabilities
+        return [tensor.numpy() for tensor in found]

@@ -180,6 +180,10 @@ class Network(nn.Sequential):
         """Return what the head takes, (B, D) in all networks but NiN, for images (B, C, H, W)."""
         return self._run(images, "", self.head_start)
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Return logits (B, K) for what `embed` gives."""
+        return self._run(features, self.head_start, "")
+
     def _run(self, x: Tensor, first: str, end: str) -> Tensor:
         """Apply the children from `first` up to, not including, `end`."""
         is_reached = not first

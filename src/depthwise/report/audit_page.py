@@ -1,34 +1,23 @@
 """An audit as one HTML file: thumbnails side by side, nothing fetched from anywhere, every name escaped."""
 
-import base64
 from collections import defaultdict
-from functools import lru_cache
-from importlib.resources import files as resources
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from PIL import Image
-
 from depthwise import files
-from depthwise.console import shown
-from depthwise.data.decode import decode
 from depthwise.data.findings import KINDS, Finding
-from depthwise.errors import UnusablePicture
+from depthwise.report.page import render
+from depthwise.report.thumbnails import thumbnail
 from depthwise.workflows.auditing import Audit
 
-SIDE, QUALITY = 192, 80
 MOST = 100
 """Findings of a kind that are shown; the rest is counted. Keeps the page under about 20 MB."""
 
 
 def write_audit_page(audit: Audit, path: Path) -> None:
     """Write the page. Raises UserError when it cannot be written."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["shown"] = shown
-    template = environment.from_string((resources("depthwise.report") / "audit.html.jinja").read_text(encoding="utf-8"))
-    page = template.render(
+    page = render(
+        "audit",
         source=audit.source,
         num_images=audit.num_images,
         classes=audit.classes,
@@ -37,7 +26,7 @@ def write_audit_page(audit: Audit, path: Path) -> None:
         notes=audit.notes,
         is_clean=audit.is_clean,
     )
-    files.write_whole(path, page.encode("utf-8"))
+    files.write_whole(path, page)
 
 
 def _by_kind(audit: Audit) -> list[dict[str, Any]]:
@@ -69,16 +58,3 @@ def _row(finding: Finding, source: Path) -> dict[str, Any]:
 
 def _relative(path: Path, source: Path) -> Path:
     return path.relative_to(source) if path.is_relative_to(source) else path
-
-
-@lru_cache(maxsize=2048)
-def thumbnail(path: Path) -> str:
-    """Return the picture as a data address, or '' when it cannot be read."""
-    try:
-        image = Image.fromarray(decode(path, 3))
-    except UnusablePicture:
-        return ""
-    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-    buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -23,7 +23,7 @@ class Scale:
         shares = [choice.published.top1 for choice in choices] or [50.0, 80.0]
         span = max(max(times) / min(times), 2.0)
         self.ms = min(times) / span**0.28, max(times) * span**0.05  # on the left, room for a name
-        self.top1 = 5 * math.floor(min(shares) / 5), 5 * math.ceil((max(shares) + 1) / 5)
+        self.top1 = 5 * math.floor(min(shares) / 5), min(100, 5 * math.ceil((max(shares) + 1) / 5))
 
     def x(self, ms: float) -> float:
         """Return how far to the right."""
@@ -40,19 +40,24 @@ class Scale:
         return self.x(choice.measured.p50_ms), self.y(choice.published.top1)
 
 
-def draw_choices(found: Recommendation) -> str:
-    """Return the picture as an SVG file."""
+def draw_choices(found: Recommendation, accuracy: str = "ImageNet top-1 as published") -> str:
+    """Return the picture as an SVG file; `accuracy` says which one it shows."""
     scale = Scale(found.choices, found.budget.max_ms)
     unbeaten = [choice for choice in found.choices if choice.is_unbeaten]
     dots = [_dot(choice, scale) for choice in found.choices]
-    elements = [*_frame(found, scale), *_stairs(unbeaten, scale), *dots, *_names(unbeaten, found.choices, scale)]
+    elements = [
+        *_frame(found, scale, accuracy),
+        *_stairs(unbeaten, scale),
+        *dots,
+        *_names(unbeaten, found.choices, scale),
+    ]
     return document(WIDTH, HEIGHT, "Accuracy against milliseconds on this machine", [*elements, *_legend()])
 
 
-def _frame(found: Recommendation, scale: Scale) -> Iterator[str]:
+def _frame(found: Recommendation, scale: Scale, accuracy: str) -> Iterator[str]:
     yield text((LEFT, 30), "Accuracy against time on this machine", size=18, is_bold=True)
     threads = f"{found.threads} thread{'s' * (found.threads > 1)}"
-    note = f"Median for one picture: {found.engine}, {threads}, {found.processor}. ImageNet top-1 as published."
+    note = f"Median for one picture: {found.engine}, {threads}, {found.processor}. {accuracy}."
     yield text((LEFT, 50), note, colour=GREY)
     for ms in _ticks(*scale.ms):
         yield line([(scale.x(ms), TOP), (scale.x(ms), BOTTOM)], colour=GRID, width=1)

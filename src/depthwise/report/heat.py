@@ -27,14 +27,19 @@ def draw_heat(found: Explanation) -> bytes:
     places colours are interpolated.
     """
     size = found.pixels.shape[0] * -(-SIDE // found.pixels.shape[0])
-    photo = Image.fromarray(found.pixels.squeeze()).resize((size, size), Image.Resampling.BILINEAR)
-    grey = np.asarray(photo.convert("L"), np.float64)[..., None]  # (side, side, 1)
     picture = Image.new("RGB", (size, size + 3 * LINE + 2 * MARGIN), PAPER)
-    picture.paste(_covered(grey, enlarge(found.map, size)), (0, 0))
+    picture.paste(overlay(found, size), (0, 0))
     _legend(picture, found, size)
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def overlay(found: Explanation, size: int) -> Image.Image:
+    """Return the photo in grey under its map in colours, size x size."""
+    photo = Image.fromarray(found.pixels.squeeze()).resize((size, size), Image.Resampling.BILINEAR)
+    grey = np.asarray(photo.convert("L"), np.float64)[..., None]  # (size, size, 1)
+    return _covered(grey, enlarge(found.map, size))
 
 
 def enlarge(heat: NDArray[np.float32], size: int) -> NDArray[np.float64]:

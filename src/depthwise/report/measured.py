@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from depthwise.report.tables import table
 
 if TYPE_CHECKING:
+    from depthwise.workflows.bench_kernels import KernelTimes
     from depthwise.workflows.benching import Benchmark
     from depthwise.workflows.recommending import Choice, Recommendation
 
@@ -51,9 +52,26 @@ def bench_text(found: Benchmark) -> str:
             )
     if row := found.best:
         lines.append(
-            f"For many pictures predict and evaluate now take {row.engine}, {row.threads} "
+            f"For many pictures evaluate now takes {row.engine}, {row.threads} "
             f"thread{'s' * (row.threads > 1)}, {row.batch} picture{'s' * (row.batch > 1)} at a time"
         )
+    return "\n".join(lines)
+
+
+def kernels_text(found: KernelTimes) -> str:
+    """Return a line per place, and what the numbers are of."""
+    rows = [
+        (row.place, f"{row.torch_ms:.2f}", f"{row.fused_ms:.2f}", f"{row.torch_ms / row.fused_ms:.2f}", row.used)
+        for row in found.rows
+    ]
+    lines = [
+        f"{found.model}, {found.image_size} px, {found.num_images} pictures a step, {found.precision}, "
+        f"{found.threads} thread{'s' * (found.threads > 1)} of {found.processor}",
+        "",
+        table(("place", "torch ms", "fused ms", "ratio", "used"), rows) if rows else "No place has fused kernels.",
+        "",
+        "Forward and backward of a block alone. Used: what --kernels auto takes, as measured when it was first asked.",
+    ]
     return "\n".join(lines)
 
 

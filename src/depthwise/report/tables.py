@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from depthwise.console import shown
-from depthwise.metrics import recall_precision
 
 if TYPE_CHECKING:  # some of these import torch, which `split` does without
     from depthwise.models.costs import Cost
     from depthwise.models.summary import LayerRow
-    from depthwise.workflows.evaluation import Evaluation
     from depthwise.workflows.exporting import ExportResult
+    from depthwise.workflows.reporting import RunSummary
     from depthwise.workflows.splitting import SplitResult
 
 
@@ -39,31 +36,16 @@ def split_table(result: SplitResult) -> str:
     return table(("class", "train", "valid", "test"), [*rows, ("all", *sums)])
 
 
-def evaluation_table(evaluation: Evaluation) -> str:
-    """Return accuracy, recall and precision per class, and the most frequent confusions."""
-    scores, confusion = evaluation.scores, evaluation.scores.confusion
-    recall, precision = recall_precision(confusion)
-    rows = [
-        (
-            shown(name),
-            str(confusion[i].sum()),
-            f"{recall[i]:.1%}",
-            "-" if np.isnan(precision[i]) else f"{precision[i]:.1%}",
-        )
-        for i, name in enumerate(evaluation.classes)
-    ]
-    lines = [
-        f"{evaluation.split}: top-1 {scores.top1:.2%}, top-5 {scores.top5:.2%}, loss {scores.loss:.4f} "
-        f"on {scores.num_images:,} pictures; calibration error {evaluation.calibration_error:.1%}",
-        "",
-        table(("class", "pictures", "recall", "precision"), rows),
-    ]
-    wrong = confusion - np.diag(confusion.diagonal())
-    worst = [divmod(int(i), len(evaluation.classes)) for i in np.argsort(-wrong, axis=None, kind="stable")[:3]]
-    named = [
-        f"{evaluation.classes[i]} taken for {evaluation.classes[j]} ({wrong[i, j]})" for i, j in worst if wrong[i, j]
-    ]
-    return "\n".join([*lines, *(["", "Most frequent mistakes: " + ", ".join(named)] if named else [])])
+def comparison_table(runs: Sequence[RunSummary]) -> str:
+    """Return a line per run: accuracy with its interval, and what it costs."""
+    rows = []
+    for run in runs:
+        interval = run.assessment.intervals["top1"]
+        assert interval is not None  # a share has one
+        params, macs = ("-" if number is None else f"{number:,}" for number in run.cost)
+        accuracy = f"{run.assessment.scores.top1:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+        rows.append((shown(run.name), run.card.model, accuracy, params, macs, f"{run.history.seconds:,.0f} s"))
+    return table(("run", "model", "accuracy", "parameters", "multiply-adds", "epochs took"), rows, left=2)
 
 
 def summary_table(rows: Sequence[LayerRow]) -> str:

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from depthwise.data.cache import Dataset
 from depthwise.data.order import batch_sizes, epoch_order
+from depthwise.training.stages import is_frozen
 
 FEWEST, MOST = 256, 4096
 
@@ -27,9 +28,9 @@ def recalibrate(
     decay as slow as MobileNetV3's 0.99, the network predicts with statistics of weights long gone (Wu & Johnson 2021,
     arXiv:2105.07576, section 3, "PreciseBN"). Weights are not changed, nor is what training computes, which uses each
     batch's own statistics. Which pictures, and in which batches, depends on `seed` only; of many processes each
-    measures all of them, so that all have the same bits as one alone.
+    measures all of them, so that all have the same bits as one alone. Frozen layers keep what they have.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and not is_frozen(module)]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -42,7 +43,7 @@ def recalibrate(
     start = 0
     try:
         for size in batch_sizes(len(chosen), batch_size):
-            images = torch.from_numpy(train.images[chosen[start : start + size]]).to(device)
+            images = torch.from_numpy(train.shown(chosen[start : start + size])).to(device)
             model(normalise(images))
             start += size
             yield
@@ -60,7 +61,8 @@ class StepStatistics:
     """
 
     def __init__(self, model: nn.Module, num_parts: int) -> None:
-        buffers = model.buffers() if num_parts > 1 else ()  # a step in one piece needs no care
+        learning = [module for module in model.modules() if module.training and num_parts > 1]  # else: no care needed
+        buffers = (buffer for module in learning for buffer in module.buffers(recurse=False))
         self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.num_parts = num_parts
         self.before = [buffer.clone() for buffer in self.buffers]

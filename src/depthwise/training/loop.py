@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,58 +11,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from depthwise.config import TrainConfig
 from depthwise.data.cache import Dataset
-from depthwise.data.loader import Batch, ordered_batches, training_batches
-from depthwise.data.order import Ids, batch_sizes, mix
+from depthwise.data.loader import Batch, epoch_batches, ordered_batches
+from depthwise.data.order import batch_sizes, mix
 from depthwise.errors import Diverged
 from depthwise.metrics import Logits, Scores, cross_entropy, score
+from depthwise.training import ema
 from depthwise.training.batchnorm import StepStatistics, recalibrate
+from depthwise.training.compute import Compute
 from depthwise.training.distributed import ALONE, Group
+from depthwise.training.loss import Loss, build_loss
 from depthwise.training.optim import set_learning_rate
-from depthwise.training.schedule import cosine
+from depthwise.training.reports import EpochReport, Report, StepReport, ValidationReport
+from depthwise.training.schedule import is_finished, learning_rate
+from depthwise.training.stages import freeze_stages, start_learning
 from depthwise.training.state import TrainState
 
 DROPOUT = 11  # salt of the seeds for torch's own draws, plus the number of the part
 EVAL_BATCH = 64
 """Pictures between two reports of a validation: a stop signal waits no longer than they take."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One optimiser step is done; the state may be saved here."""
-
-    step: int
-    loss: float
-    ids: Ids
-    """The samples that this process has learnt from in it."""
-
-
-@dataclass(frozen=True)
-class ValidationReport:
-    """A batch was looked at between two epochs; a state saved here goes on after the epoch's last step."""
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One epoch is done and validated; the state may be saved here."""
-
-    row: dict[str, Any]
-    """What goes into metrics.jsonl: no clock in it."""
-    train_s: float
-    """Seconds spent in this epoch's steps, since this process began it."""
-    valid_s: float
-    num_images: int
-    """Training pictures seen in train_s."""
-    is_best: bool
-    logits: Logits
-    """Of the validation pictures (N, K), with their labels (N,): what a temperature is fitted on."""
-    labels: NDArray[np.int64]
-
-
-Report = StepReport | ValidationReport | EpochReport
+Teacher = Callable[[NDArray[np.uint8]], Logits]
+"""From a batch's pictures, as the network sees them, uint8 (B, S, S, C), to logits (B, K) of the same classes."""
 
 
 def run(
@@ -75,14 +46,19 @@ def run(
     device: torch.device,
     workers: int,
     group: Group = ALONE,
+    teacher: Teacher | None = None,
+    compute: Compute | None = None,
 ) -> Iterator[Report]:
     """Train from the state's position to the end of the last epoch, yielding after every step and every epoch.
 
-    Raises Diverged when the loss is not finite. What comes out depends on data, configuration, state and the number of
-    processes only. All processes of `group` yield the same reports (but for `ids`) and end with the same state.
+    `compute` is made of the state's network; by default it computes in float32. Raises Diverged when the loss is not
+    finite. What comes out depends on data, configuration, state, `compute` and the number of processes only. All
+    processes of `group` yield the same reports (but for `ids`) and end with the same state.
     """
-    loop = _Loop(state, train, valid, config, normalise, device, workers, group)
-    while state.epoch < config.epochs:
+    compute = compute or Compute(state.model)
+    loss = build_loss(config, train.labels, device)
+    loop = Loop(state, train, valid, config, normalise, device, workers, group, compute, loss, teacher)
+    while not is_finished(state.epoch, state.best_epoch, config):
         started, seen_before = time.perf_counter(), state.num_seen
         yield from loop.steps()
         train_s, num_images = time.perf_counter() - started, state.num_seen - seen_before
@@ -93,7 +69,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class _Loop:
+class Loop:
     """What all parts of an epoch need."""
 
     state: TrainState
@@ -104,6 +80,9 @@ class _Loop:
     device: torch.device
     workers: int
     group: Group
+    compute: Compute
+    loss: Loss
+    teacher: Teacher | None = None
 
     @property
     def num_parts(self) -> int:
@@ -117,12 +96,15 @@ class _Loop:
         return range(first, first + self.config.accumulate)
 
     def lr(self, step: int) -> float:
-        num_steps = self.config.epochs * len(batch_sizes(len(self.train), self.config.batch_size))
-        return cosine(step, num_steps, lr=self.config.peak_lr, warmup=self.config.warmup)
+        """Return the learning rate of a step in the epoch under way, or of the last one before it ends."""
+        steps_per_epoch = len(batch_sizes(len(self.train), self.config.batch_size))
+        return learning_rate(step, steps_per_epoch, self.config, self.state.history)
 
     def steps(self) -> Iterator[StepReport]:
         """Take the steps of the epoch under way that are still to be done."""
         state, batches = self.state, self.batches()
+        for network in state.networks.values():
+            freeze_stages(network, self.config, state.epoch)
         for size in batch_sizes(len(self.train), self.config.batch_size)[state.batch :]:
             mine = list(islice(batches, self.config.accumulate))
             loss = self.step(mine, size)
@@ -133,15 +115,12 @@ class _Loop:
             yield StepReport(state.step, loss, np.concatenate([batch.ids for batch in mine]))
 
     def batches(self) -> Iterator[Batch]:
-        is_augmented = self.config.augment == "standard"
-        return training_batches(
+        """Yield this process's parts of the batches that are still to come in the epoch under way."""
+        return epoch_batches(
             self.train,
-            seed=self.config.seed,
+            self.config,
             epoch=self.state.epoch,
             start=self.state.batch,
-            batch_size=self.config.batch_size,
-            crop=self.config.crop if is_augmented else 0.0,
-            flip=self.config.flip and is_augmented,
             workers=self.workers,
             parts=self.parts,
             num_parts=self.num_parts,
@@ -153,7 +132,7 @@ class _Loop:
         Raises Diverged when it is not finite; the weights are then as they were.
         """
         model, optimizer = self.state.model, self.state.optimizer
-        model.train()
+        start_learning(model)
         optimizer.zero_grad(set_to_none=True)
         statistics = StepStatistics(model, self.num_parts)
         loss = torch.zeros((), dtype=torch.float64)
@@ -171,19 +150,27 @@ class _Loop:
             nn.utils.clip_grad_norm_(model.parameters(), self.config.clip_grad)
         set_learning_rate(optimizer, self.lr(self.state.step))
         optimizer.step()
+        if self.state.average:
+            ema.update(self.state.average, model, ema.decay_at(self.state.step, self.config.ema))
         return loss.item()
 
     def backward(self, batch: Batch, weight: float) -> float:
         """Add the gradients of the part's mean loss, times its share of the batch; return that product."""
-        images, labels = (torch.from_numpy(array).to(self.device) for array in (batch.images, batch.labels))
-        logits = self.state.model(self.normalise(images))
-        loss = weight * functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        images = torch.from_numpy(batch.images).to(self.device)
+        logits = self.compute.logits(self.normalise(images))
+        targets = [(self.tensor(labels), self.tensor(shares)) for labels, shares in batch.targets]
+        taught = self.tensor(self.teacher(batch.images)) if self.teacher else None
+        loss = weight * self.loss(logits, targets, taught)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
+    def tensor(self, values: Any) -> Any:
+        """Return an array on the device, and a number as it is."""
+        return torch.from_numpy(values).to(self.device) if isinstance(values, np.ndarray) else values
+
     def validate(self) -> Generator[ValidationReport, None, Logits]:
         """Return the logits of the validation pictures. Raises Diverged when their loss is not finite."""
-        model, config = self.state.model, self.config
+        model, config = self.state.predictor, self.config
         if config.recalibrate:
             batch_size, seed = config.batch_size, config.seed
             for _ in recalibrate(model, self.train, self.normalise, self.device, batch_size=batch_size, seed=seed):
@@ -218,6 +205,7 @@ class _Loop:
         return is_best, row
 
     def diverged(self, kind: str, loss: float, step: int) -> Diverged:
+        """Return the error for a loss that is no number."""
         return Diverged(
             f"the {kind} loss became {loss} at step {step} (epoch {self.state.epoch + 1}). "
             f"Try a lower --lr (it is {self.config.peak_lr:g}), or --clip-grad 1."

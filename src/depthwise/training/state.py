@@ -16,6 +16,8 @@ class TrainState:
 
     model: nn.Module
     optimizer: Optimizer
+    average: nn.Module | None = None
+    """The running average of the model's weights, where there is one: what is validated and kept instead of them."""
     epoch: int = 0
     """Epochs that are done."""
     batch: int = 0
@@ -32,9 +34,21 @@ class TrainState:
     history: list[dict[str, Any]] = field(default_factory=list)
     """The rows of metrics.jsonl so far."""
 
+    @property
+    def predictor(self) -> nn.Module:
+        """The network that answers: the average where there is one."""
+        return self.average or self.model
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Model and average, by what their tensors are called."""
+        return {"model": self.model} | ({"average": self.average} if self.average else {})
+
     def tensors(self) -> dict[str, Tensor]:
-        """Return weights, statistics and the optimiser's memory by name."""
-        named = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        """Return weights, statistics, their average and the optimiser's memory by name."""
+        named = {
+            f"{kind}.{name}": t for kind, network in self.networks.items() for name, t in network.state_dict().items()
+        }
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, Tensor):
@@ -50,23 +64,29 @@ class TrainState:
         return {name: getattr(self, name) for name in POSITION} | {"history": self.history}
 
     def restore(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
-        """Take over what `tensors` and `position` returned. Raises KeyError or RuntimeError when they do not fit."""
-        prefix = "model."
-        weights = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        self.model.load_state_dict(weights)
+        """Take over what `tensors` and `position` returned. Raises KeyError or RuntimeError when they do not fit.
+
+        An average that is not among them begins with the weights.
+        """
+        for kind, network in self.networks.items():
+            prefix = f"{kind}." if any(name.startswith(f"{kind}.") for name in tensors) else "model."
+            network.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
         parameters = dict(self.model.named_parameters())
         self.optimizer.state.clear()
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, key, parameter_name = name.split(".", 2)
                 parameter = parameters[parameter_name]
-                value = tensor.to(parameter.device).clone(memory_format=_layout(parameter))
-                self.optimizer.state[parameter][key] = value
+                self.optimizer.state[parameter][key] = _like(tensor, parameter)
         for name in POSITION:
             setattr(self, name, position[name])
         self.history = list(position["history"])
 
 
-def _layout(parameter: Tensor) -> Any:
+def _like(memory: Tensor, parameter: Tensor) -> Tensor:
+    """Return a copy that lies in memory as the parameter does; a single number (AdamW's step) stays where it is."""
+    if memory.ndim == 0:
+        return memory.clone()
     is_nhwc = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if is_nhwc else torch.contiguous_format
+    layout = torch.channels_last if is_nhwc else torch.contiguous_format
+    return memory.to(parameter.device).clone(memory_format=layout)

@@ -22,10 +22,10 @@ from depthwise.deploy.measure import Timing, affordable, interleave
 from depthwise.deploy.predict import Engine
 from depthwise.deploy.verify import check_golden, noise, tolerance_of
 from depthwise.errors import UserError
+from depthwise.machine import num_processors, peak_mib, processor
 from depthwise.metrics import Logits
 from depthwise.workflows import finding
 from depthwise.workflows.loading import load
-from depthwise.workflows.machine import num_processors, peak_mib, processor
 from depthwise.workflows.opening import open_engine
 from depthwise.workflows.run_folder import find_model
 
@@ -119,7 +119,7 @@ def bench(
     """Measure a model file on the CPU: an exported one by what runs it, without torch; any other, or a run, by PyTorch.
 
     An `.onnx` runs in ONNX Runtime and, where it is installed, in OpenVINO, also in bfloat16 where the processor can.
-    The fastest that computes what it should on the pictures in the file is remembered for `predict` and `evaluate`.
+    The fastest that computes what it should on the pictures in the file is remembered for `evaluate`.
 
     With 1 and 2 threads and as many as there are processors, and batches of 1, 8 and 32 pictures of the network's own
     size: reading and resizing photos is not in it. Times take about `seconds`; the memory, which fresh processes tell,

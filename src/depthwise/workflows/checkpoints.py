@@ -12,9 +12,11 @@ from depthwise.config import SaveEvery, TrainConfig
 from depthwise.console import Quiet
 from depthwise.deploy.calibrate import calibrate
 from depthwise.errors import CannotWrite, Diverged, UserError
-from depthwise.training.loop import EpochReport
+from depthwise.training.reports import EpochReport
 from depthwise.training.state import TrainState
+from depthwise.workflows.metrics_table import to_csv
 from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.tensorboard_events import Events
 
 PAUSE_S = 1.0
 """Between a failed write and its only repetition."""
@@ -35,11 +37,12 @@ class Checkpoints:
         every: SaveEvery,
         console: Quiet,
         *,
+        events: Events | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`card` is the checkpoint's, without a position."""
+        """`card` is the checkpoint's, without a position; `events` also receives each epoch's metrics."""
         self.folder, self.card, self.config, self.every, self.console = folder, card, config, every, console
-        self.clock = clock
+        self.events, self.clock = events, clock
         self.unwritten: dict[Path, bytes] = {}
         """Best model and metrics that the disk would not have yet."""
         self.saved: int | None = None
@@ -47,9 +50,21 @@ class Checkpoints:
         self.tried_step, self.tried_at = 0, clock()
 
     def start(self, state: TrainState) -> None:
-        """Count steps and seconds from here; `state` is as it is on disk, or new."""
-        self.saved = state.step or None
-        self.tried_step, self.tried_at = state.step, self.clock()
+        """Count steps and seconds from here; `state` is as it is on disk, or new, and then saved at once.
+
+        So there is always something to go on from where there is a best model: `--resume` starts over only where
+        nothing is lost.
+        """
+        if self.folder.has_checkpoint:
+            self.saved, self.tried_step, self.tried_at = state.step, state.step, self.clock()
+        else:
+            self.save(state, is_final=False)
+
+    def begin_with(self, best: Path, state: TrainState) -> None:
+        """Let the model of an earlier stage be the best until there is a better one; `best_epoch` is then 0."""
+        row = artifact.read_card(best).training
+        state.best_top1, state.best_loss, state.best_epoch = row["valid_top1"], row["valid_loss"], 0
+        self.unwritten[self.folder.best] = best.read_bytes()
 
     def is_due(self, state: TrainState) -> bool:
         """Tell whether steps or seconds enough have passed since the last attempt to save."""
@@ -72,7 +87,7 @@ class Checkpoints:
         if report:
             self._close_epoch(state, report)
         try:
-            for path in (self.folder.best, self.folder.metrics):
+            for path in (self.folder.best, self.folder.metrics, self.folder.table):
                 if path in self.unwritten:
                     self._write(path, self.unwritten[path])
                     del self.unwritten[path]
@@ -86,6 +101,7 @@ class Checkpoints:
             self.console.warn(f"{error}. Training goes on and tries again at the next save. {self.where()}")
         if report:
             self.folder.add_timing(_timing(report))
+            self._add_events(report)
 
     def where(self) -> str:
         """Tell what there is to go on from."""
@@ -98,9 +114,17 @@ class Checkpoints:
             training = {"config": self.config.to_json(), "pictures": self.card.training["pictures"]} | report.row
             found = calibrate(report.logits, report.labels)
             card = replace(self.card, kind="model", training=training, calibration=found.to_json())
-            self.unwritten[self.folder.best] = artifact.pack(card, state.model.state_dict())
+            self.unwritten[self.folder.best] = artifact.pack(card, state.predictor.state_dict())
         lines = "".join(json.dumps(row) + "\n" for row in state.history)  # whole: never at odds with the checkpoint
         self.unwritten[self.folder.metrics] = lines.encode()
+        self.unwritten[self.folder.table] = to_csv(state.history)
+
+    def _add_events(self, report: EpochReport) -> None:
+        try:
+            if self.events:
+                self.events.add(report.row)
+        except OSError as error:
+            self.console.warn(f"cannot write events for TensorBoard: {error.strerror}. Training goes on.")
 
     def _pack_checkpoint(self, state: TrainState) -> bytes:
         training = {**self.card.training, "config": self.config.to_json(), "position": state.position()}

@@ -1,120 +1,134 @@
-"""A model and its exported file answer the same photos: what is compared, and what is refused."""
+"""`depthwise compare`: is the new model worse than the old one? Both answer the same photos, and only those count."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from depthwise.artifact import Card
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
-from depthwise.data.cache import read_all
-from depthwise.data.decode import decode
-from depthwise.data.index import Record, read_index
-from depthwise.deploy.predict import Engine
-from depthwise.deploy.verify import GOLDEN, TOLERANCE, Comparison, compare, noise
 from depthwise.errors import UserError
-from depthwise.metrics import Logits
-from depthwise.workflows.run_folder import RunFolder
-
-MAX_PHOTOS = 512
-"""More photos would not make the comparison more certain."""
-MAX_ANY_SIZE = 16
-"""Photos that also go through the file in their own size."""
-NUM_NOISE = 16
-BATCH = 32
-LISTED = 5
+from depthwise.metrics import Paired, compare_pairs
+from depthwise.workflows.answered import Measured, measure
+from depthwise.workflows.loading import load
+from depthwise.workflows.run_folder import find_model
+from depthwise.workflows.test_reads import record_read
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What a model and its exported file are asked."""
+class ModelComparison:
+    """Two models on the photos that neither has learned from."""
 
-    images: NDArray[np.uint8]
-    """(N, S, S, C)"""
-    labels: NDArray[np.int64] | None
-    """(N,); None where the classes are not the model's, or unknown."""
-    records: tuple[Record, ...]
-    """Where they are from; none: noise."""
+    split: str
+    old_top1: float
+    new_top1: float
+    overall: Paired
+    classes: dict[str, Paired]
+    """The same for the photos of each class."""
+    margin: float
+    num_left_out: int
+    """Photos that only one of the two could be judged on."""
+    skipped: tuple[Skipped, ...]
 
-    def name(self, place: int) -> str:
-        """Return what to call a picture in a message."""
-        return str(self.records[place].path) if self.records else f"noise {place}"
+    @property
+    def is_worse(self) -> bool:
+        """Whether the new model fails.
 
+        Without a margin: it is worse, beyond chance (the 95 % interval of the difference lies below 0). With one: it
+        is not shown to be at most so much worse (the interval's lower end lies below -margin).
+        """
+        low, high = self.overall.interval
+        return low < -self.margin if self.margin else high < 0
 
-def manifest_of(model: Path, data: str | Path | None) -> Path | None:
-    """Return where photos are: `data`, else the run's split; None when there is neither."""
-    manifest = Path(data) if data else RunFolder(model.parent).splits
-    return manifest if data or manifest.exists() else None
-
-
-def validation_pictures(card: Card, manifest: Path | None, workers: int, console: Quiet) -> Pictures:
-    """Return MAX_PHOTOS validation photos (of all, where none are for validation); noise where there are no photos."""
-    if manifest is None:
-        console.warn(f"no photos at hand: comparing on {NUM_NOISE} pictures of noise; give photos by --data")
-        return Pictures(noise(NUM_NOISE, card.geometry.image_size, card.geometry.channels), None, ())
-    index = read_index(manifest)
-    wanted = sorted(index.part("valid") or index.records, key=lambda record: (record.hash, str(record.path)))
-    return read_pictures(card, wanted[:MAX_PHOTOS], manifest, workers, console)
-
-
-def read_pictures(card: Card, wanted: Sequence[Record], source: Path, workers: int, console: Quiet) -> Pictures:
-    """Return these photos, without those that cannot be read. Raises UserError when none can."""
-    kept, pictures = [], []
-    for record, pixels in console.track(read_all(wanted, card.geometry, workers), len(wanted), "Reading"):
-        if not isinstance(pixels, Skipped):
-            kept.append(record)
-            pictures.append(pixels)
-    if not pictures:
-        raise UserError(f"{source}: no photo in it can be used")
-    known = all(record.label in card.classes for record in kept)
-    labels = np.array([card.classes.index(r.label) for r in kept], np.int64) if known else None
-    return Pictures(np.stack(pictures), labels, tuple(kept))
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "split": self.split,
+            "old_top1": self.old_top1,
+            "new_top1": self.new_top1,
+            **_plain(self.overall),
+            "margin": self.margin,
+            "is_worse": self.is_worse,
+            "classes": [{"label": name, **_plain(found)} for name, found in self.classes.items()],
+            "num_left_out": self.num_left_out,
+            "skipped": [{"path": str(s.path), "reason": s.reason, "error": s.detail} for s in self.skipped],
+        }
 
 
-def logits_of(engine: Engine, images: NDArray[np.uint8]) -> Logits:
-    """Return the engine's answers to any number of pictures."""
-    parts = [engine.logits(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-    return np.concatenate(parts)
+def _plain(found: Paired) -> dict[str, Any]:
+    return found._asdict() | {"interval": list(found.interval)}
 
 
-def refuse_differing(comparison: Comparison, pictures: Pictures, name: str) -> None:
-    """Raise UserError with the photos whose answers differ, if any."""
-    if comparison.is_passed:
-        return
-    photos = [pictures.name(place) for place in comparison.differing]
-    more = f"\n  and {len(photos) - LISTED} more" if len(photos) > LISTED else ""
-    listing = "".join(f"\n  {photo}" for photo in photos[:LISTED])
-    raise UserError(
-        f"the exported {name} does not compute what the model does, so it was not written: {len(photos)} of "
-        f"{comparison.num_images} pictures differ, by up to {comparison.max_probability_difference:.2g} (allowed: "
-        f"{TOLERANCE:g}):{listing}{more}"
+def compare(
+    old: str | Path,
+    new: str | Path,
+    data: str | Path | None = None,
+    split: str = "test",
+    *,
+    margin: float = 0.0,
+    allow_other_split: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    console: Quiet | None = None,
+) -> ModelComparison:
+    """Compare two models (run folders, model files or exports) on one split of `data` (default: of their runs).
+
+    Only photos that neither run used otherwise count. Raises UserError as `evaluate` does, when the models have other
+    classes, or when there is no photo that both can be judged on.
+    """
+    if not 0 <= margin < 1:
+        raise UserError(f"--margin {margin:g}: a share of photos of at least 0 and below 1, like 0.01")
+    paths = [find_model(model) for model in (old, new)]
+    first, second = (
+        measure(path, load(path, device), data, split, allow_other_split, workers, console) for path in paths
+    )
+    _check_same_classes(first, second)
+    shared, left_out = _shared(first, second)
+    if split == "test":
+        for path, found in zip(paths, (first, second), strict=True):
+            record_read(path, found.records)
+    rights = [_right(found)[places] for found, places in zip((first, second), shared, strict=True)]
+    labels = np.array([record.label for record in first.records])[shared[0]]
+    groups = None if first.groups is None else np.array(first.groups)[shared[0]]
+
+    def paired(is_meant: Any) -> Paired:
+        old_right, new_right = (right[is_meant] for right in rights)
+        return compare_pairs(old_right, new_right, None if groups is None else groups[is_meant])
+
+    everything = np.ones(len(labels), bool)
+    names = [name for name in first.classifier.classes if (labels == name).any()]
+    return ModelComparison(
+        split=split,
+        old_top1=float(rights[0].mean()),
+        new_top1=float(rights[1].mean()),
+        overall=paired(everything),
+        classes={name: paired(labels == name) for name in names},
+        margin=margin,
+        num_left_out=left_out,
+        skipped=first.skipped,
     )
 
 
-def compare_own_size(engine: Engine, exported: Engine, pictures: Pictures) -> Comparison | None:
-    """Compare photos that go into the file as they are with the same ones, resized before, in `engine`.
-
-    None without photos. Raises UserError when they differ.
-    """
-    step = max(1, len(pictures.records) // MAX_ANY_SIZE)
-    some = Pictures(pictures.images[::step][:MAX_ANY_SIZE], None, pictures.records[::step][:MAX_ANY_SIZE])
-    if not some.records:
-        return None
-    card = engine.card
-    before = np.concatenate([engine.logits(image[None]) for image in some.images])
-    after = [exported.logits(decode(record.path, card.geometry.channels)[None]) for record in some.records]
-    comparison = compare(before, np.concatenate(after), card.temperature, None)
-    refuse_differing(comparison, some, f"{card.model} with its resizing")
-    return comparison
+def _right(found: Measured) -> Any:
+    return found.outputs.logits.argmax(axis=1) == found.labels
 
 
-def golden_places(pictures: Pictures) -> list[int]:
-    """Return places of pictures of different classes, as far as there are, to travel along."""
-    if pictures.labels is None:
-        return list(range(min(GOLDEN, len(pictures.images))))
-    first_of_class = {int(label): place for place, label in reversed(list(enumerate(pictures.labels)))}
-    return sorted(islice(first_of_class.values(), GOLDEN))
+def _check_same_classes(first: Measured, second: Measured) -> None:
+    old, new = set(first.classifier.classes), set(second.classifier.classes)
+    if old != new:
+        listing = ", ".join(map(repr, sorted(old ^ new)))
+        raise UserError(f"the two models do not know the same classes: only one of them has {listing}")
+
+
+def _shared(first: Measured, second: Measured) -> tuple[list[list[int]], int]:
+    """Return the places of the photos that both have, in each, and the number of others. Raises UserError for none."""
+    theirs = {record.path: place for place, record in enumerate(second.records)}
+    pairs = [(mine, theirs[r.path]) for mine, r in enumerate(first.records) if r.path in theirs]
+    if not pairs:
+        raise UserError(
+            "there is no photo that both models can be judged on: each run has a split of its own. Name photos that "
+            "neither has seen: depthwise compare OLD NEW DATA"
+        )
+    left_out = len(first.records) + len(second.records) - 2 * len(pairs)
+    return [list(places) for places in zip(*pairs, strict=True)], left_out

@@ -18,7 +18,7 @@ from depthwise.deploy.measure import interleave
 from depthwise.deploy.verify import TOLERANCE, Comparison, compare, fingerprint, noise, pack_golden
 from depthwise.errors import UserError, require
 from depthwise.workflows import quantizing
-from depthwise.workflows.comparing import (
+from depthwise.workflows.evidence import (
     Pictures,
     compare_own_size,
     golden_places,
@@ -26,6 +26,7 @@ from depthwise.workflows.comparing import (
     manifest_of,
     read_pictures,
     refuse_differing,
+    refuse_other_features,
     validation_pictures,
 )
 from depthwise.workflows.loading import load
@@ -108,6 +109,9 @@ def export(
         comparison = compare(before, after, engine.card.temperature, pictures.labels, 1.0 if small else TOLERANCE)
         if small is None:
             refuse_differing(comparison, pictures, engine.card.model)
+            refuse_other_features(engine, exported, pictures)
+        elif exported.has_features:
+            console.warn("the rule for unknown photos was set in float; see by depthwise evaluate whether it holds")
         own_size = None if fixed_size else compare_own_size(exported if small else engine, exported, pictures)
         evidence = _evidence(path, out.suffix, comparison, own_size, len(pictures.records))
         if small:

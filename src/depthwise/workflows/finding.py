@@ -1,4 +1,4 @@
-"""What `depthwise bench` found fastest for a model on this machine, kept for `predict` and `evaluate`. No torch."""
+"""What `depthwise bench` found fastest for a model on this machine, kept for `evaluate`. No torch."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from depthwise import files
 from depthwise.deploy.engine import Choice
 from depthwise.deploy.verify import fingerprint
 from depthwise.errors import UserError
-from depthwise.workflows.machine import num_processors, processor
+from depthwise.machine import num_processors, processor
 
 PACKAGES = ("onnxruntime", "openvino")
 

@@ -1,37 +1,53 @@
 """`depthwise.load`: from a model file to a classifier."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from depthwise import artifact
-from depthwise.deploy.engine import SUFFIXES, Choice
+from depthwise.console import Quiet
+from depthwise.data.views import ViewKind
+from depthwise.deploy.engine import SUFFIXES, Choice, OnnxEngine
 from depthwise.deploy.predict import Classifier
 from depthwise.errors import UserError, require
 from depthwise.workflows import finding
 from depthwise.workflows.opening import open_engine
 from depthwise.workflows.run_folder import find_model
 
+if TYPE_CHECKING:
+    from depthwise.deploy.eager import EagerEngine
+
 
 def load(
     path: str | Path,
     device: str = "auto",
     factory: str | None = None,
-    choice: Choice | None = None,
     *,
+    image_size: int | None = None,
+    views: ViewKind = "1",
+    choice: Choice | None = None,
     is_large: bool = False,
+    console: Quiet | None = None,
 ) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
 
-    An exported `.onnx` file needs no torch. `choice` says what runs an exported file: by default what `depthwise bench`
-    found, where the work is large (`is_large`: some hundred pictures), else ONNX Runtime. `device`: cpu, cuda, or auto
-    (cuda where there is one). `factory`: the package.module:function that makes the network of a file that was trained
-    with your own; nothing else in a file is ever called.
+    An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the
+    package.module:function that makes the network of a file that was trained with your own; nothing else in a file is
+    ever called. `image_size` replaces the side of the network's input, where the network takes other sizes and is not
+    exported; `views`: of which views of a photo the probabilities are averaged. `choice` says
+    what runs an exported file: by default ONNX Runtime, but for large work (`is_large`) what `depthwise bench` found.
     """
     path = find_model(path)
+    choice = choice or Choice()
     if path.suffix in SUFFIXES:
-        choice = choice or Choice()
-        found = finding.best(path, choice) if is_large else None
-        return Classifier(open_engine(path, found or choice))
-    if choice and choice.engine != "auto":
+        if image_size is not None:
+            raise UserError(
+                f"--image-size {image_size}: an exported file computes at the size that it was exported with; give the "
+                "run folder or the model file that it was made from"
+            )
+        exported = open_engine(path, (finding.best(path, choice) if is_large else None) or choice)
+        return Classifier(exported, views, is_concurrent=isinstance(exported, OnnxEngine))
+    if choice.engine != "auto":
         raise UserError(f"--engine {choice.engine} runs exported files; {path.name} is computed in PyTorch")
     card = artifact.read_card(path)
     if card.kind != "model":
@@ -40,9 +56,23 @@ def load(
     from depthwise.deploy.eager import EagerEngine
     from depthwise.workflows.devices import choose_device
 
-    if choice and choice.threads:
-        import torch
-
-        torch.set_num_threads(choice.threads)
     card, tensors = artifact.read(path)
-    return Classifier(EagerEngine(card, tensors, choose_device(device), factory=factory))
+    engine = EagerEngine(card, tensors, choose_device(device), factory=factory)
+    if image_size is not None and image_size != card.geometry.image_size:
+        _change_size(engine, image_size, console or Quiet())
+    return Classifier(engine, views)
+
+
+def _change_size(engine: "EagerEngine", image_size: int, console: Quiet) -> None:
+    """Let the engine take pictures of another side. Raises UserError where its network takes one size only."""
+    from depthwise.models.summary import check_image_size
+
+    trained = engine.card.geometry.image_size
+    check_image_size(engine.model, image_size, engine.card.geometry.channels)
+    more = f"; its rule for decisions, set at {trained} px, is left out" if engine.card.decision else ""
+    geometry = replace(engine.card.geometry, image_size=image_size)
+    engine.card = replace(engine.card, geometry=geometry, decision={})
+    console.warn(
+        f"pictures of {image_size} px in a network trained at {trained} px: its batch norm statistics and its "
+        f"temperature were measured at {trained} px{more}"
+    )

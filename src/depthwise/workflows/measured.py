@@ -14,10 +14,10 @@ from depthwise.deploy.engine import OnnxEngine
 from depthwise.deploy.export import describe, to_onnx
 from depthwise.deploy.measure import interleave
 from depthwise.deploy.verify import noise
+from depthwise.machine import num_processors, processor
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec
 from depthwise.models.summary import check_image_size
-from depthwise.workflows.machine import num_processors, processor
 
 SECONDS = 1.0
 """For a network's time; making and exporting it takes some seconds more."""

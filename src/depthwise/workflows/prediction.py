@@ -5,24 +5,27 @@ import glob
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from depthwise import files
 from depthwise.console import Quiet
 from depthwise.data.index import find_pictures
 from depthwise.data.table import harmless
+from depthwise.data.views import ViewKind
+from depthwise.deploy.engine import Choice
 from depthwise.deploy.predict import Classifier, Prediction
+from depthwise.errors import Interrupted, UserError
+from depthwise.workflows.answer_file import ANY_NAME, AnswerFile, maker
+from depthwise.workflows.loading import load
+from depthwise.workflows.run_folder import find_model
+from depthwise.workflows.stopping import Stopped, signum_of, stoppable
 
-FEW = 64
-"""Photos for which the fastest engine is not worth loading: ONNX Runtime starts sooner."""
 Format = Literal["table", "json", "jsonl", "csv"]
-
-
-def is_large(arguments: Sequence[str]) -> bool:
-    """Return whether many photos may be meant: many names, a list, a folder or a glob."""
-    return len(arguments) > FEW or any(argument == "-" or not os.path.isfile(argument) for argument in arguments)
+ENDINGS: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
+COLUMNS = ("path", "label", "probability", "rejected", "error")
 
 
 def expand(arguments: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
@@ -34,52 +37,124 @@ def expand(arguments: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
         if argument == "-":
             yield from (line.rstrip("\r\n") for line in lines if line.strip())
         elif os.path.isdir(argument):
-            yield from map(os.fspath, find_pictures(Path(argument))[0])
+            yield from find_pictures(Path(argument))[0]
         elif not os.path.lexists(argument) and (matches := sorted(glob.glob(argument, recursive=True))):
             for match in matches:
-                yield from map(os.fspath, find_pictures(Path(match))[0]) if os.path.isdir(match) else [match]
+                yield from find_pictures(Path(match))[0] if os.path.isdir(match) else [match]
         else:
             yield argument
 
 
+@dataclass
+class Tally:
+    """How many photos there were."""
+
+    num_answers: int = 0
+    """With those that could not be used."""
+    num_failed: int = 0
+    """Those that could not be used."""
+    num_kept: int = 0
+    """Those of `num_answers` that were in the file already."""
+
+
+@dataclass(frozen=True)
 class Output:
     """Where answers go, and in which form."""
 
-    def __init__(self, form: Format, path: Path | None, stream: TextIO) -> None:
-        """`path` is written whole or not at all; without it, `stream` gets the answers as they come."""
-        self.form, self.path, self.stream = form, path, stream
+    form: Format
+    path: Path | None
+    """File to write; None: `stream` gets the answers as they come."""
+    stream: TextIO
+    is_resumed: bool = False
+    """Go on with the file that is there."""
 
-    def write(
-        self,
-        classifier: Classifier,
-        arguments: Iterable[str],
-        lines: Iterable[str],
-        *,
-        top_k: int,
-        workers: int | None,
-        console: Quiet,
-    ) -> tuple[int, int]:
-        """Answer for all photos that `arguments` and `lines` mean; return how many there were, and how many failed."""
-        photos = list(expand(arguments, lines)) if "-" not in arguments else expand(arguments, lines)
-        num_photos = len(photos) if isinstance(photos, list) else 0
-        counts = [0, 0]
+    def __post_init__(self) -> None:
+        if self.is_resumed and (self.path is None or self.form not in ("csv", "jsonl")):
+            raise UserError(
+                "--resume goes on with a file of rows: it needs --out FILE, and csv or jsonl as --format or ending"
+            )
 
-        def counted() -> Iterator[Prediction]:
-            for answer in classifier.predict_many(photos, top_k, workers=workers):
-                counts[0] += 1
-                counts[1] += answer.error is not None
-                yield answer
 
-        # Answers on a terminal are progress enough; a bar is for those that go to a file.
-        answers = console.track(counted(), num_photos, "Predicting") if self.path else counted()
-        pieces = render(answers, self.form)
-        if self.path:
-            files.write_whole(self.path, "".join(pieces).encode("utf-8", "surrogateescape"))
-        else:
-            for piece in pieces:
-                self.stream.write(piece)
-                self.stream.flush()
-        return counts[0], counts[1]
+def predict(
+    model: str | Path,
+    arguments: list[str],
+    lines: Iterable[str],
+    output: Output,
+    *,
+    top_k: int = 5,
+    views: ViewKind = "1",
+    image_size: int | None = None,
+    factory: str | None = None,
+    device: str = "auto",
+    choice: Choice | None = None,
+    workers: int | None = None,
+    console: Quiet | None = None,
+) -> Tally:
+    """Answer for all photos that `arguments` and `lines` mean.
+
+    CSV and JSON lines grow in their file, and Ctrl-C or SIGTERM leaves whole rows there (raises Interrupted); the other
+    forms are written whole or not at all. Lines that come slowly are answered as they come.
+    """
+    is_live = "-" in arguments
+    is_one = len(arguments) == 1 and not is_live and os.path.isfile(arguments[0])
+    # One photo has all processors to itself. Of many, each processor reads some and computes their answers.
+    options: dict[str, Any] = {"views": views, "image_size": image_size}
+    console = console or Quiet()
+    choice = choice or Choice()
+    if not is_one and choice.threads is None and not choice.engine.startswith("openvino"):
+        choice = replace(choice, threads=1)
+    classifier = load(model, device, factory, **options, choice=choice, console=console)
+    photos = expand(arguments, lines) if is_live else list(expand(arguments, lines))
+    work = _Work(classifier, top_k, workers, is_live, console)
+    if output.path is None:
+        for piece in render(work.answers(photos), output.form):
+            output.stream.write(piece)
+            output.stream.flush()
+    elif output.form in ("csv", "jsonl"):
+        made_by = maker(find_model(model), output.form, top_k=top_k, **options)
+        _grow(work, photos, AnswerFile(output.path, made_by, header(output.form), is_resumed=output.is_resumed))
+    else:
+        text = "".join(render(work.tracked(photos), output.form))
+        files.write_whole(output.path, text.encode(*ANY_NAME))
+    return work.tally
+
+
+class _Work:
+    """Answers, counted."""
+
+    def __init__(self, classifier: Classifier, top_k: int, workers: int | None, is_live: bool, console: Quiet) -> None:
+        self.classifier, self.console, self.tally = classifier, console, Tally()
+        self.options: dict[str, Any] = {"top_k": top_k, "workers": workers, "is_live": is_live}
+
+    def answers(self, photos: Iterable[str]) -> Iterator[Prediction]:
+        for answer in self.classifier.predict_many(photos, **self.options):
+            self.tally.num_answers += 1
+            self.tally.num_failed += answer.error is not None
+            yield answer
+
+    def tracked(self, photos: Iterable[str]) -> Iterator[Prediction]:
+        """Answers on a terminal are progress enough; a bar is for those that go to a file."""
+        total = len(photos) if isinstance(photos, list) else 0
+        return self.console.track(self.answers(photos), total, "Predicting")
+
+
+def _grow(work: _Work, photos: Iterable[str], file: AnswerFile) -> None:
+    """Add the answers that are missing to the file."""
+    num_kept = len(file.kept)
+    work.tally = Tally(num_kept, file.num_kept_failed, num_kept)
+    missing: Iterable[str] = (photo for photo in photos if photo not in file.kept)
+    if isinstance(photos, list):  # then it is known how many are left
+        missing = list(missing)
+    form: Format = file.made_by["format"]
+    num_written = num_kept
+    try:
+        with stoppable(), file:
+            for answer in work.tracked(missing):
+                file.write(row(answer, form).encode(*ANY_NAME))
+                num_written += 1
+    except (KeyboardInterrupt, Stopped) as stop:
+        told = f"Stopped: {file.path} holds {num_written:,} answers.\nGo on with the same command and --resume."
+        raise Interrupted(told, signum_of(stop)) from stop
 
 
 def render(answers: Iterable[Prediction], form: Format) -> Iterator[str]:
@@ -87,19 +162,29 @@ def render(answers: Iterable[Prediction], form: Format) -> Iterator[str]:
     if form == "json":
         yield "["
         for number, answer in enumerate(answers):
-            yield ("," if number else "") + "\n" + json.dumps(answer.to_json(), ensure_ascii=False)
+            yield ("," if number else "") + "\n" + row(answer, "jsonl").rstrip("\n")
         yield "\n]\n"
-    elif form == "jsonl":
-        for answer in answers:
-            yield json.dumps(answer.to_json(), ensure_ascii=False) + "\n"
-    elif form == "csv":
-        yield _csv_line(("path", "label", "probability", "rejected", "error"))
-        for a in answers:
-            share = "" if a.probability is None else f"{a.probability:.6f}"
-            yield _csv_line((a.path, a.label or "", share, str(a.rejected).lower(), a.error or ""))
-    else:
-        for answer in answers:
-            yield _table_line(answer)
+        return
+    if first := header(form):
+        yield first
+    for answer in answers:
+        yield row(answer, form)
+
+
+def header(form: Format) -> str:
+    """Return the line before the rows, or ''."""
+    return _csv_line(COLUMNS) if form == "csv" else ""
+
+
+def row(answer: Prediction, form: Format) -> str:
+    """Return one answer as csv, jsonl or table."""
+    if form == "csv":
+        share = "" if answer.probability is None else f"{answer.probability:.6f}"
+        told = str(answer.rejected).lower()
+        return _csv_line((answer.path, answer.label or "", share, told, answer.error or ""))
+    if form == "jsonl":
+        return json.dumps(answer.to_json(), ensure_ascii=False) + "\n"
+    return _table_line(answer)
 
 
 def _csv_line(values: tuple[str, ...]) -> str:
@@ -111,6 +196,9 @@ def _csv_line(values: tuple[str, ...]) -> str:
 def _table_line(answer: Prediction) -> str:
     if answer.error:
         return f"{answer.path}\n    not usable: {answer.error}\n"
-    best, *others = answer.top
-    rest = ", ".join(f"{score.label} {score.probability:.1%}" for score in others if score.probability >= 0.001)
-    return f"{answer.path}\n    {best.probability:6.1%}  {best.label}{f'   ({rest})' if rest else ''}\n"
+    others = [score for score in answer.top if score.label != answer.label and score.probability >= 0.001]
+    rest = ", ".join(f"{score.label} {score.probability:.1%}" for score in others)
+    line = f"{answer.path}\n    {answer.probability:6.1%}  {answer.label}{f'   ({rest})' if rest else ''}\n"
+    if answer.single_view:
+        line += f"    one view: {answer.single_view.label} {answer.single_view.probability:.1%}\n"
+    return line + (f"    rejected: {answer.reason}\n" if answer.rejected else "")

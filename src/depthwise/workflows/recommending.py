@@ -11,10 +11,10 @@ import torch
 from depthwise.console import Quiet
 from depthwise.errors import UserError, require
 from depthwise.files import cache_folder
+from depthwise.machine import num_processors, processor
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec, list_models, model_info
 from depthwise.models.weights.origins import public_weights
-from depthwise.workflows.machine import num_processors, processor
 from depthwise.workflows.measured import Ask, Kept, Measured
 
 ANCHOR = "resnet18"

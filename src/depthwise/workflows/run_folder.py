@@ -21,7 +21,11 @@ NAMES = (
     "config.toml",
     "splits.csv",
     "metrics.jsonl",
+    "metrics.csv",
     "timings.jsonl",
+    "starts.jsonl",
+    "report.html",
+    "report-test.html",
 )
 
 
@@ -52,9 +56,49 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def table(self) -> Path:
+        """The same as a table, for spreadsheets."""
+        return self.path / "metrics.csv"
+
+    @property
+    def timings(self) -> Path:
+        """Seconds per epoch."""
+        return self.path / "timings.jsonl"
+
+    @property
+    def starts(self) -> Path:
+        """Command, versions and findings, an object each time that the run was started or resumed."""
+        return self.path / "starts.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """The settings."""
+        return self.path / "config.toml"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of events for TensorBoard, where they were asked for."""
+        return self.path / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    @property
+    def test_report(self) -> Path:
+        """The page about the test pictures."""
+        return self.path / "report-test.html"
+
+    @property
     def splits(self) -> Path:
         """The split that the run uses."""
         return self.path / "splits.csv"
+
+    @property
+    def test_reads(self) -> Path:
+        """A line each time that the test photos were looked at; not in NAMES, it outlives the run."""
+        return self.path / "test_reads.jsonl"
 
     @property
     def is_used(self) -> bool:
@@ -82,6 +126,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             for name in NAMES:
                 (self.path / name).unlink(missing_ok=True)
+            for events in self.tensorboard.glob("events.out.tfevents.*"):
+                events.unlink()
         except OSError as error:
             raise UserError(f"cannot prepare the run folder {self.path}: {error.strerror}") from error
 
@@ -89,7 +135,7 @@ class RunFolder:
         """Write config.toml."""
         import tomli_w
 
-        files.write_whole(self.path / "config.toml", tomli_w.dumps(values).encode())
+        files.write_whole(self.config, tomli_w.dumps(values).encode())
 
     def read_checkpoint(self, console: Quiet) -> "tuple[Card, dict[str, Tensor]]":
         """Return the last checkpoint that is whole. Raises UserError when there is none.
@@ -111,8 +157,16 @@ class RunFolder:
 
     def add_timing(self, row: dict[str, Any]) -> None:
         """Append to timings.jsonl; a clock's reading is worth no more care than that, and no stop on a full disk."""
-        with contextlib.suppress(OSError), open(self.path / "timings.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        _append(self.timings, row)
+
+    def add_start(self, row: dict[str, Any]) -> None:
+        """Append to starts.jsonl, with as much care."""
+        _append(self.starts, row)
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def find_model(path: str | Path) -> Path:

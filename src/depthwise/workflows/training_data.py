@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,19 @@ import numpy as np
 from depthwise.config import SplitConfig, TrainConfig
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, check_share
+from depthwise.data.augment import resolve
 from depthwise.data.cache import Dataset, load
 from depthwise.data.geometry import Geometry
 from depthwise.data.index import Index, Record
 from depthwise.data.probe import probe
 from depthwise.data.quarantine import leave_out
+from depthwise.data.store import Store
 from depthwise.errors import UserError
 from depthwise.models.registry import ModelSpec
 from depthwise.workflows.splitting import check_same_classes, deal, look_at, place
+
+STORED = 8 / 7
+"""Stored side over the input's: 256 px for 224, as AlexNet's (Krizhevsky et al. 2012, section 4.1) to the pixel."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +48,35 @@ class TrainingPictures:
         """SHA-256 over pixels, labels and ids: equal when the run would see the same."""
         digest = hashlib.sha256()
         for part in (self.training, self.valid):
-            for array in (part.labels, part.ids, part.images):
+            for array in (part.labels, part.ids, part.picture_sums()):
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 
 @contextmanager
 def load_pictures(
-    index: Index, geometry: Geometry, folder: Path, skipped: list[Skipped], workers: int, console: Quiet
+    index: Index,
+    geometry: Geometry,
+    folder: Path,
+    skipped: list[Skipped],
+    workers: int,
+    console: Quiet,
+    *,
+    store: Store | None = None,
+    stored_size: int | None = None,
 ) -> Iterator[TrainingPictures]:
     """Yield the decoded pictures of a run in `folder`; `skipped` are those already left out.
+
+    `stored_size`: side of the training pictures, where that is above the network's input.
 
     Raises UserError when more than a tenth cannot be used, or a class loses all its pictures.
     """
     room = next(place for place in folder.absolute().parents if place.is_dir())
     parts = [index.part(name) for name in ("train", "valid")]
+    loading = partial(load, classes=index.classes, folder=room, workers=workers, console=console, store=store)
     with (
-        load(parts[0], index.classes, geometry, folder=room, workers=workers, console=console) as (training, lost),
-        load(parts[1], index.classes, geometry, folder=room, workers=workers, console=console) as (valid, lost_too),
+        loading(parts[0], geometry=geometry, stored_size=stored_size) as (training, lost),
+        loading(parts[1], geometry=geometry) as (valid, lost_too),
     ):
         skipped = [*skipped, *lost, *lost_too]
         check_share(skipped, len(training) + len(valid) + len(skipped))
@@ -94,7 +110,7 @@ def split_index(
         dealt = deal(index, split, workers=workers, console=console)
         for note in dealt.notes[len(index.notes) :]:
             console.warn(note)
-        return replace(index, records=dealt.records), list(dealt.skipped)
+        return replace(index, records=dealt.records, notes=dealt.notes), list(dealt.skipped)
     for note in index.notes:
         console.warn(note)
     if index.part("valid"):
@@ -105,7 +121,7 @@ def split_index(
     records, _, notes = place(looked, [], replace(split, test=0.0))
     for note in notes:
         console.warn(note)
-    return replace(index, records=(*records, *index.part("test"))), looked.skipped
+    return replace(index, records=(*records, *index.part("test")), notes=(*index.notes, *notes)), looked.skipped
 
 
 def choose_geometry(
@@ -130,13 +146,19 @@ def choose_geometry(
     return Geometry(size, channels, config.fit)
 
 
+def choose_stored_size(index: Index, geometry: Geometry, config: TrainConfig) -> int:
+    """Return the side at which training pictures are kept: 8/7 of the input's (256 for 224 px) to cut from, else its.
+
+    Larger only where parts are cut out, and where the pictures themselves are as large.
+    """
+    larger = round(geometry.image_size * STORED)
+    seen = probe(index.part("train")) if resolve(config).cuts_out and config.freeze == "none" else None
+    return larger if seen and min(seen.width, seen.height) >= larger else geometry.image_size
+
+
 def measure_colours(geometry: Geometry, training: Dataset) -> Geometry:
     """Return the geometry with mean and standard deviation of the training pictures, per channel."""
-    counts = np.zeros((geometry.channels, 256), np.int64)
-    for start in range(0, len(training), 1024):
-        chunk = training.images[start : start + 1024]
-        for channel in range(geometry.channels):
-            counts[channel] += np.bincount(chunk[..., channel].reshape(-1), minlength=256)
+    counts = training.value_counts()
     values = np.arange(256) / 255
     weights = counts / counts.sum(axis=1, keepdims=True)
     mean = (weights * values).sum(axis=1)

@@ -11,7 +11,8 @@ from depthwise.config import TrainConfig
 from depthwise.console import Quiet
 from depthwise.errors import Diverged, Interrupted
 from depthwise.training.distributed import Group
-from depthwise.training.loop import EpochReport, Report, StepReport, ValidationReport
+from depthwise.training.reports import EpochReport, Report, StepReport, ValidationReport
+from depthwise.training.schedule import is_finished
 from depthwise.training.state import TrainState
 from depthwise.workflows.checkpoints import Checkpoints
 
@@ -33,6 +34,8 @@ def drive(
             for report in console.track(attended, num_reports, "Training"):
                 if isinstance(report, EpochReport):
                     console.say(_line(report, config.epochs))
+            if state.epoch < config.epochs:
+                console.say(f"None of the last {config.patience} epochs was the best: done (--patience).")
         except Diverged as error:
             if group.rank:
                 raise group.as_first() from error
@@ -58,7 +61,7 @@ def _attend(
         epoch = report if isinstance(report, EpochReport) else None
         is_stopped, is_due = group.any(bool(received), checkpoints.is_due(state) and group.rank == 0)
         if epoch or is_stopped or is_due:
-            is_final = is_stopped or state.epoch == config.epochs
+            is_final = is_stopped or is_finished(state.epoch, state.best_epoch, config)
             group.first(partial(checkpoints.save, state, epoch, is_final=is_final))
         if not isinstance(report, ValidationReport):
             yield report

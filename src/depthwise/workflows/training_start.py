@@ -17,13 +17,26 @@ from depthwise.errors import UserError
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec
 from depthwise.models.summary import check_image_size
+from depthwise.training.stages import check_stages
 from depthwise.workflows.frozen import check_can_freeze
 from depthwise.workflows.run_folder import RunFolder
-from depthwise.workflows.training_data import TrainingPictures, choose_geometry, measure_colours, split_index
+from depthwise.workflows.run_record import describe_start
+from depthwise.workflows.training_data import (
+    TrainingPictures,
+    choose_geometry,
+    choose_stored_size,
+    measure_colours,
+    split_index,
+)
 from depthwise.workflows.warm_start import Donor, check_donor, fetch_donor, read_donor
 
-BUILT_IN = {"model", "pretrained", "freeze", "set", "image_size", "channels", "fit", "batch_size", "seed"}
-"""Settings that a checkpoint's weights and position make no sense without."""
+BUILT_IN = {
+    *("model", "pretrained", "freeze", "set", "image_size", "channels", "fit", "batch_size", "seed"),
+    *("optimizer", "layer_decay"),
+}
+"""Settings that a checkpoint's weights, optimiser and position make no sense without."""
+LENGTH = {"epochs", "patience"}
+"""Settings that say how long to go on."""
 MAX_BYTES = 2**38
 """What training's weights may need: 256 GiB, more than any machine this is for."""
 SMALL = 32
@@ -48,12 +61,21 @@ class Request:
     threads: int | None
     device: str
     workers: int
+    teacher: str | None = None
+    """Hash of the teacher's file."""
+    cache_size: float | None = None
+    tensorboard: bool = False
+    after: RunFolder | None = None
+    """The finished run of an earlier stage, whose best model is to be beaten."""
+    within: RunFolder | None = None
+    """The run that this one is an earlier stage of."""
 
     @property
     def sources(self) -> dict[str, str]:
         """Where pictures and first weights come from: part of what a resumed run must not change."""
         sources = {"DATA": os.path.abspath(self.data)}
-        return sources | ({"init": os.path.abspath(self.init)} if self.init else {})
+        sources |= {"init": os.path.abspath(self.init)} if self.init else {}
+        return sources | ({"teacher's hash": self.teacher} if self.teacher else {})
 
 
 @dataclass(frozen=True)
@@ -69,6 +91,8 @@ class Plan:
     tensors: dict[str, torch.Tensor] | None = None
     donor: Donor | None = None
     """The model that a new run's weights come from."""
+    stored_size: int | None = None
+    """Side at which training pictures are kept, px."""
 
     @property
     def position(self) -> dict[str, Any]:
@@ -85,14 +109,16 @@ def plan(request: Request, console: Quiet) -> Plan:
         if card.kind != "checkpoint":
             raise UserError(f"{folder.last}: not a checkpoint; start again with --overwrite")
         _check_same_settings(card, request)
-        return Plan(read_index(folder.splits), card.geometry, card=card, tensors=tensors)
+        size = card.training.get("stored_size", card.geometry.image_size)
+        return Plan(read_index(folder.splits), card.geometry, card=card, tensors=tensors, stored_size=size)
     folder.check_free(overwrite=request.overwrite)
     donor = _find_donor(request, console)
     found = read_index(request.data)
     index, skipped = split_index(found, request.config, request.split, request.workers, console)
     geometry = choose_geometry(index, request.spec, request.config, console, donor.card.geometry if donor else None)
     _check_network(request, len(index.classes), geometry, donor)
-    return Plan(index, geometry, tuple(skipped), donor=donor)
+    size = choose_stored_size(index, geometry, request.config)
+    return Plan(index, geometry, tuple(skipped), donor=donor, stored_size=size)
 
 
 def _find_donor(request: Request, console: Quiet) -> Donor | None:
@@ -102,10 +128,10 @@ def _find_donor(request: Request, console: Quiet) -> Donor | None:
 
 
 def _check_same_settings(card: Card, request: Request) -> None:
-    """Raise UserError when settings differ in more than the number of epochs."""
+    """Raise UserError when settings differ in more than how long to go on."""
     old = TrainConfig().to_json() | card.training["config"] | card.training["sources"]
     new = request.config.to_json() | request.sources
-    changed = sorted(name for name in {*old, *new} - {"epochs"} if old.get(name) != new.get(name))
+    changed = sorted(name for name in {*old, *new} - LENGTH if old.get(name) != new.get(name))
     listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
     if BUILT_IN & set(changed):
         raise UserError(
@@ -140,24 +166,28 @@ def check_unchanged(card: Card, pictures: TrainingPictures, folder: RunFolder, *
         )
 
 
-def open_run(folder: RunFolder, card: Card, pictures: TrainingPictures, config: TrainConfig, *, is_new: bool) -> None:
-    """Make the run folder ready; a new run's without the files of an earlier one."""
-    if is_new:
+def open_run(request: Request, start: Plan, card: Card, pictures: TrainingPictures) -> None:
+    """Make the run folder ready, a new run's without the files of an earlier one, and note what begins here."""
+    folder, machine = request.folder, card.training["machine"]
+    if not start.card:
+        if request.within:
+            request.within.open_new()
         folder.open_new()
         write_manifest(folder.splits, pictures.records)
-    training = {"train": config.to_json(), "machine": card.training["machine"]}
+    training = {"train": request.config.to_json(), "machine": machine, "compute": card.training["compute"]}
     folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
+    folder.add_start(describe_start(request, machine, pictures.skipped, start.index.notes))
 
 
-def new_card(request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any]) -> Card:
-    """Return what a new run's checkpoints say of themselves."""
+def new_card(request: Request, start: Plan, pictures: TrainingPictures) -> Card:
+    """Return what a new run's checkpoints say of themselves; not yet on what and how it is computed."""
     geometry = start.geometry if start.donor else measure_colours(start.geometry, pictures.training)
     small_input, options = _split_options(request, geometry, start.donor)
     training = {
         "config": request.config.to_json(),
         "sources": request.sources,
-        "machine": machine,
         "pictures": pictures.digest,
+        "stored_size": start.stored_size,
     }
     spec = request.spec
     origin = start.donor.card.origin if start.donor else ""
@@ -171,9 +201,13 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
     small_input, own = _split_options(request, geometry, donor)
     with torch.device("meta"):
         model = create_model(request.spec.name, num_classes, geometry.channels, small_input, **own)
-    check_image_size(model, geometry.image_size, geometry.channels)
+    for size in {geometry.image_size, request.config.progressive or geometry.image_size}:
+        check_image_size(model, size, geometry.channels)
+    if request.config.progressive > geometry.image_size:
+        raise UserError(f"--progressive {request.config.progressive}: not above the input's {geometry.image_size} px")
     if request.config.freeze == "backbone":
         check_can_freeze(model, request.spec.name, is_warm=donor is not None)
+    check_stages(model, request.spec.name, request.config)
     if donor:
         check_donor(model, request.spec.name, geometry.channels, donor)
     num_bytes = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, momentum, one copy

@@ -1,4 +1,4 @@
-"""Numbers from logits, in NumPy only, so that training, exported models and the small install share them."""
+"""Numbers from logits: probabilities, ranks, cross-entropy, confusion, top-1 and top-5."""
 
 from dataclasses import dataclass
 
@@ -29,11 +29,16 @@ def ranks(logits: Logits, labels: Labels) -> NDArray[np.intp]:
     return above
 
 
+def log_softmax(logits: Logits) -> NDArray[np.float64]:
+    """Return ln of the probabilities (B, K) from logits (B, K)."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logs
+
+
 def cross_entropy(logits: Logits, labels: Labels) -> float:
     """Return the mean of -ln p(label), in nats."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_sums = np.log(np.exp(shifted).sum(axis=1))
-    return float((log_sums - np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]).mean())
+    return float(-np.take_along_axis(log_softmax(logits), labels[:, None], axis=1).mean())
 
 
 def confusion_matrix(predicted: Labels, labels: Labels, num_classes: int) -> NDArray[np.int64]:
@@ -67,27 +72,3 @@ def score(logits: Logits, labels: Labels) -> Scores:
         loss=cross_entropy(logits, labels),
         confusion=confusion_matrix(logits.argmax(axis=1), labels, logits.shape[1]),
     )
-
-
-def recall_precision(confusion: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return per class the share of its pictures that were found, and of its answers that were right (nan: none)."""
-    hits = confusion.diagonal().astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        return hits / confusion.sum(axis=1), hits / confusion.sum(axis=0)
-
-
-def calibration_error(probabilities: NDArray[np.float64], labels: Labels, num_bins: int = 15) -> float:
-    """Return the expected calibration error: how far the stated and the true share of right answers are apart.
-
-    Pictures are binned by their answer's probability, in `num_bins` bins of equal width; the distance of the mean
-    probability to the share of right answers in each is averaged, weighted by pictures (Naeini et al. 2015; Guo et al.
-    2017, equation 3).
-    """
-    stated = probabilities.max(axis=1)
-    is_right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((stated * num_bins).astype(int), num_bins - 1)
-    counts = np.bincount(bins, minlength=num_bins)
-    gaps = np.abs(
-        np.bincount(bins, weights=stated, minlength=num_bins) - np.bincount(bins, weights=is_right, minlength=num_bins)
-    )
-    return float(gaps.sum() / counts.sum())

@@ -1,0 +1,151 @@
+"""The tables of docs/performance.md."""
+
+from collections.abc import Callable
+from statistics import mean, stdev
+from typing import Any
+
+from results import newest, witness
+
+NOT_YET = "No result is committed yet."
+Part = Callable[[Any], list[str]]
+
+
+def train_step(found: Any) -> list[str]:
+    """Return what a step takes by each way, network by network."""
+    lines = [
+        "| network | default | tuned | ours, PyTorch's kernels | ours | x default | x tuned | of the limit | ours in |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in found["rows"]:
+        taken = {way: times["median_s"] for way, times in row["ways"].items()}
+        cells = [_ms(row["ways"][way]) for way in ("default", "tuned", "ours_torch", "ours")]
+        ratios = [f"{taken['default'] / taken['ours']:.2f}", f"**{taken['tuned'] / taken['ours']:.2f}**"]
+        share = f"{row['roofline']['limit_s'] / taken['ours']:.0%}"
+        lines.append("| " + " | ".join((f"`{row['model']}`", *cells, *ratios, share, row["method"])) + " |")
+    limits = found["limits"]
+    peaks = ", ".join(
+        f"{macs / 1e9:,.0f} billion multiply-adds/s in {name}" for name, macs in limits["macs_per_s"].items()
+    )
+    return [
+        *lines,
+        "",
+        f"{found['batch_size']} pictures a step (LeNet-5's of 32 px, all others of 224), medians of {found['rounds']} "
+        f"interleaved steps in ms, in brackets the fastest and the slowest; {found['threads']} threads. The limit: "
+        f"{limits['bytes_per_s'] / 1e9:.1f} GB/s from and to memory, {peaks}. {witness(found)}.",
+    ]
+
+
+def _ms(times: dict[str, Any]) -> str:
+    low, high = (f"{1000 * seconds:,.0f}" for seconds in times["spread_s"])
+    return f"{1000 * times['median_s']:,.0f} ({low} - {high})"
+
+
+def layout(found: Any) -> list[str]:
+    """Return what a step takes in both layouts."""
+    ways = ("fp32_nchw", "fp32_nhwc", "bf16_nchw", "bf16_nhwc")
+    rows = [
+        f"| `{row['model']}` | " + " | ".join(f"{1000 * row[way]:,.0f}" for way in ways) + " |" for row in found["rows"]
+    ]
+    head = ["| network | float32 NCHW | float32 NHWC | bfloat16 NCHW | bfloat16 NHWC |", "|---|---:|---:|---:|---:|"]
+    steps = f"the fastest of {found['rounds']} interleaved steps"
+    end = f"{found['batch_size']} pictures of 224 px, {steps}. {witness(found)}."
+    return [*head, *rows, "", end]
+
+
+def memory(found: Any) -> list[str]:
+    """Return peaks by network and pictures in a step."""
+    rows = [
+        f"| `{row['model']}` | {row['batch_size']} | {peak['default']:,} | {peak['tuned']:,} | {peak['ours']:,} "
+        f"| {peak['ours'] / peak['tuned']:.2f} |"
+        for row in found["rows"]
+        for peak in [row["peak_mib"]]
+    ]
+    head = [
+        "| network | pictures | default MiB | tuned MiB | ours MiB | ours / tuned |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    end = f"A process that only imports all this: {found['import_mib']:,} MiB. {witness(found)}."
+    return [*head, *rows, "", end]
+
+
+def scaling(found: Any) -> list[str]:
+    """Return how speed follows cores, batch and size, and what order costs."""
+    rows = [
+        f"| {row['varied'].replace('_', ' ')} | {row['cores']} | {row['batch_size']} | {row['image_size']} "
+        f"| {row['images_per_s']:,.1f} |"
+        for row in found["steps"]
+    ]
+    orders = [f"| {row['num_images']:,} | {row['index_s']:.2f} | {row['order_s']:.4f} |" for row in found["orders"]]
+    return [
+        f"`{found['model']}`:",
+        "",
+        "| varied | cores | batch | px | images/s |",
+        "|---|---:|---:|---:|---:|",
+        *rows,
+        "",
+        "| pictures | reading the manifest s, once | order of an epoch s |",
+        "|---:|---:|---:|",
+        *orders,
+        "",
+        f"{witness(found)}.",
+    ]
+
+
+def precision(found: Any) -> list[str]:
+    """Return test accuracy by precision and kernels, over seeds."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in found["rows"]:
+        groups.setdefault((row["model"], row["way"]), []).append(row)
+    rows = [
+        f"| `{model}` | {way} | {mean(row['top1'] for row in runs):.2%} | {stdev(row['top1'] for row in runs):.2%} "
+        f"| {mean(row['images_per_s'] for row in runs):,.0f} |"
+        for (model, way), runs in groups.items()
+    ]
+    head = ["| network | trained in | test top-1, mean | standard deviation | images/s |", "|---|---|---:|---:|---:|"]
+    end = f"Fashion-MNIST, {found['epochs']} epochs, {len(found['seeds'])} seeds each. {witness(found)}."
+    return [*head, *rows, "", end]
+
+
+def time_to_fashion_mnist(found: Any) -> list[str]:
+    """Return each system's seconds to 90 % and 93 %."""
+    return _time_to(found)
+
+
+def time_to_elpv(found: Any) -> list[str]:
+    """Return each system's seconds to our linear probe's accuracy."""
+    return _time_to(found)
+
+
+def _time_to(found: Any) -> list[str]:
+    targets = list(found["rows"][0]["reached_s"])
+    lines = [
+        f"| system | {' | '.join(f's to {float(target):.1%}' for target in targets)} | best | epochs |",
+        f"|---|{'---:|' * (len(targets) + 2)}",
+    ]
+    for row in found["rows"]:
+        reached = ["never" if row["reached_s"][t] is None else f"{row['reached_s'][t]:,.0f}" for t in targets]
+        best = max((epoch["top1"] for epoch in row["epochs"]), default=0.0)
+        lines.append(f"| {row['system']} | {' | '.join(reached)} | {best:.1%} | {len(row['epochs'])} |")
+    return [*lines, "", f"One run each, at most {found['budget_s']:,.0f} s. {witness(found)}."]
+
+
+FILES = {
+    train_step: "train_step",
+    layout: "layout",
+    memory: "memory",
+    scaling: "scaling",
+    precision: "precision",
+    time_to_fashion_mnist: "time_to_accuracy_fashion_mnist",
+    time_to_elpv: "time_to_accuracy_elpv",
+}
+
+
+def _write(part: Part, file: str) -> str:
+    found = newest(file)
+    return NOT_YET if found is None else "\n".join(part(found))
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    part.__name__: lambda part=part, file=file: _write(part, file)  # type: ignore[misc]
+    for part, file in FILES.items()
+}

@@ -1,0 +1,128 @@
+"""Commands that judge models: calibrate, compare."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from depthwise.cli.app import AsJson, Device, Factory, Workers, app, name_skipped, terminal_of
+from depthwise.errors import require
+
+
+@app.command(sort_key=5)
+def calibrate(
+    model: Path,
+    /,
+    *,
+    positive: str | None = None,
+    max_miss_rate: float | None = None,
+    min_precision: float | None = None,
+    reject_rate: float | None = None,
+    clear: Annotated[bool, Parameter(negative="")] = False,
+    json_: AsJson = False,
+    factory: Factory = None,
+    workers: Workers = None,
+) -> int:
+    """Set when a model answers with a class and when it rejects a photo, on the run's validation photos.
+
+    The rule is stored in the model file, goes into every export, and predict and evaluate apply it.
+
+    Example: depthwise calibrate runs/first --positive defect --max-miss-rate 0.01 --reject-rate 0.02
+
+    Parameters
+    ----------
+    model
+        A run folder, or the model file in it.
+    positive
+        The class that must not be missed.
+    max_miss_rate
+        Share of its photos that may be missed (0.01).
+    min_precision
+        Reject answers, class by class, so that this share of the others is right (0.95).
+    reject_rate
+        Reject photos unlike those of training as unknown; this share of good photos may be lost by it (0.02).
+    clear
+        Drop the rule that was set before.
+    """
+    require("torch", "train", "calibrating")
+    from depthwise.report.rules import calibration_text
+    from depthwise.workflows.calibrating import calibrate as run_calibrate
+
+    found = run_calibrate(
+        model,
+        positive=positive,
+        max_miss_rate=max_miss_rate,
+        min_precision=min_precision,
+        reject_rate=reject_rate,
+        clear=clear,
+        factory=factory,
+        workers=workers,
+        console=terminal_of(is_say_result=False),
+    )
+    if json_:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+        return 0
+    print(f"{calibration_text(found)}\n\nNext: depthwise evaluate {shlex.quote(str(model))} --split test")
+    return 0
+
+
+@app.command(sort_key=5)
+def compare(
+    old: Path,
+    new: Path,
+    data: Path | None = None,
+    /,
+    *,
+    split: Literal["valid", "test", "all"] = "test",
+    margin: float = 0.0,
+    allow_other_split: Annotated[bool, Parameter(negative="")] = False,
+    json_: AsJson = False,
+    device: Device = "auto",
+    workers: Workers = None,
+) -> int:
+    """Tell whether a new model is worse than an old one, photo by photo. Exit status 1: it is; 0: it is not.
+
+    Worse is: the 95 % interval of the difference in accuracy lies below 0; with --margin M: it reaches below -M.
+
+    Example: depthwise compare runs/first runs/second photos
+
+    Parameters
+    ----------
+    old
+        A run folder, a model file or an exported file.
+    new
+        Another one, of the same classes.
+    data
+        Pictures with classes; by default those that the runs were given.
+    split
+        Which part of them.
+    margin
+        Ask for proof that at most this share of the photos is lost (0.01).
+    allow_other_split
+        Compare even on pictures that a run used otherwise.
+    """
+    from depthwise.report.difference import comparison_text
+    from depthwise.workflows.comparing import compare as run_compare
+
+    if {old.suffix, new.suffix} != {".onnx"}:
+        require("torch", "train", "comparing model files")
+    terminal = terminal_of(is_say_result=False)
+    found = run_compare(
+        old,
+        new,
+        data,
+        split,
+        margin=margin,
+        allow_other_split=allow_other_split,
+        device=device,
+        workers=workers,
+        console=terminal,
+    )
+    print(json.dumps(found.to_json(), ensure_ascii=False) if json_ else comparison_text(found))
+    name_skipped(found.skipped, terminal)
+    if not json_:
+        better = new if not found.is_worse else old
+        print(f"\nNext: depthwise predict {shlex.quote(str(better))} PHOTO...")
+    return 1 if found.is_worse else 0

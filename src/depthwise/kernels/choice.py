@@ -1,0 +1,154 @@
+"""Which kernel computes which place of a network: PyTorch's or ours, by a short measurement, kept per machine."""
+
+import copy
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from depthwise import files
+from depthwise.kernels.modules import Fused
+from depthwise.kernels.swap import fuse
+from depthwise.machine import processor
+
+BUDGET_S = 10.0
+"""No measurement begins later; places that are left over are fused."""
+MOST_IMAGES = 16
+ROUNDS = 3
+"""The first warms up, and compiles where that was not done yet."""
+PACKAGES = ("depthwise", "torch", "numba", "llvmlite")
+
+
+class Place(NamedTuple):
+    """A block of a network, and what goes into it."""
+
+    block: Fused
+    shape: torch.Size
+    dtype: torch.dtype
+
+
+def choose(model: nn.Module, images: Tensor, *, precision: str) -> dict[str, str]:
+    """Return "fused" or "torch" for each place of the network at these images (B, C, H, W), for `swap.fuse`.
+
+    Forward and backward of a place alone, on random numbers, both ways by turns; the faster of the two best times.
+    Blocks inside of a block come first: a block of fused kernels is held against the best that its parts can do. What
+    was measured on this machine before, with as many threads and the same versions, is not measured again. The
+    network is not changed, nor is torch's random state. Compiling kernels for the first time takes longer than this.
+    """
+    kept = _read()
+    chosen: dict[str, str] = {}
+    spent_s = 0.0
+    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        for key, place in reversed(_places(model, images[:MOST_IMAGES]).items()):
+            if key in kept:
+                chosen[key] = kept[key]
+            elif spent_s < BUDGET_S:
+                times = _measure(key, place, chosen)
+                spent_s += ROUNDS * sum(times.values())  # compiling for the first time does not count
+                chosen[key] = kept[key] = min(times, key=times.__getitem__)
+            else:
+                chosen[key] = "fused"
+    _write(kept)
+    return chosen
+
+
+def compare(model: nn.Module, images: Tensor, *, precision: str) -> dict[str, dict[str, float]]:
+    """Return the seconds of "torch" and of "fused" for each place, as `choose` would measure them; keep nothing.
+
+    Blocks inside of a block are computed in their faster way.
+    """
+    found: dict[str, dict[str, float]] = {}
+    chosen: dict[str, str] = {}
+    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        for key, place in reversed(_places(model, images[:MOST_IMAGES]).items()):
+            found[key] = _measure(key, place, chosen)
+            chosen[key] = min(found[key], key=found[key].__getitem__)
+    return dict(reversed(found.items()))
+
+
+def _places(model: nn.Module, images: Tensor) -> dict[str, Place]:
+    """Return places by key, those in which others are before them."""
+    fused = fuse(copy.deepcopy(model)).train()
+    found: dict[str, Place] = {}
+    num_before = -1
+    while len(found) > num_before:  # what is inside of a block shows when the block is left to PyTorch
+        num_before = len(found)
+        for key, place in _seen(fused, images):
+            found.setdefault(key, place)
+        fuse(fused, dict.fromkeys(found, "torch"))
+    return found
+
+
+def _seen(fused: nn.Module, images: Tensor) -> list[tuple[str, Place]]:
+    """Return the places that a forward comes by."""
+    seen: list[tuple[str, Place]] = []
+
+    def note(block: nn.Module, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0]
+        if isinstance(block, Fused) and isinstance(x, Tensor) and block.is_fused(x):
+            seen.append((block.place(x), Place(block, x.shape, x.dtype)))
+
+    hooks = [module.register_forward_pre_hook(note) for module in fused.modules()]
+    with torch.no_grad():
+        fused(images)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def _measure(key: str, place: Place, chosen: Mapping[str, str]) -> dict[str, float]:
+    """Return the seconds of a place by each way."""
+    x = torch.randn(place.shape, dtype=place.dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    best: dict[str, float] = {}
+    for turn in range(ROUNDS):
+        for way in ("torch", "fused"):
+            fuse(place.block, {**chosen, key: way})
+            seconds = _time(place.block, x)
+            if turn > 0:
+                best[way] = min(seconds, best.get(way, seconds))
+    return best
+
+
+def _time(block: nn.Module, x: Tensor) -> float:
+    """Return the seconds of forward and backward."""
+    started = time.perf_counter()
+    y = block(x)
+    with torch.autocast("cpu", enabled=False):
+        y.backward(y.detach())
+    seconds = time.perf_counter() - started
+    x.grad = None
+    block.zero_grad(set_to_none=True)
+    return seconds
+
+
+def _machine() -> str:
+    """Return what times depend on."""
+    parts = (processor(), torch.backends.cpu.get_cpu_capability(), f"{torch.get_num_threads()} threads")
+    return ", ".join((*parts, *(f"{name} {version(name)}" for name in PACKAGES)))
+
+
+def _all() -> Iterator[tuple[str, dict[str, str]]]:
+    try:
+        values = json.loads((files.cache_folder() / "kernels.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if isinstance(values, dict):
+        yield from ((machine, ways) for machine, ways in values.items() if isinstance(ways, dict))
+
+
+def _read() -> dict[str, str]:
+    """Return the ways that this machine chose before."""
+    ways = dict(_all()).get(_machine(), {})
+    return {key: way for key, way in ways.items() if way in ("fused", "torch")}
+
+
+def _write(ways: Mapping[str, str]) -> None:
+    path = files.cache_folder() / "kernels.json"
+    os.makedirs(path.parent, exist_ok=True)
+    whole = {**dict(_all()), _machine(): dict(ways)}
+    files.write_whole(path, (json.dumps(whole, indent=1, sort_keys=True) + "\n").encode())

@@ -1,0 +1,192 @@
+"""Batch norm, residual sum and activation as one differentiable function, over the kernels of `norm`."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from depthwise.kernels import norm as kernels
+from depthwise.kernels.numbers import ACTIVATIONS
+from depthwise.kernels.threads import launch
+
+Array = NDArray[Any]
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Return x (B, C, H, W) with its channels side by side in memory."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def positions(x: Tensor) -> Array:
+    """Return the memory of channels-last (B, C, H, W) as (B H W, C): float32, or uint16 for bfloat16."""
+    flat = x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()
+
+
+def values(parameter: Tensor) -> Array:
+    """Return channel values as float64."""
+    return parameter.detach().numpy().astype(np.float64)
+
+
+class Moments(NamedTuple):
+    """Of one batch, per channel, float64."""
+
+    mean: Array
+    variance: Array
+    """Divided by the number of positions."""
+    num_positions: int
+
+    @classmethod
+    def from_sums(cls, near: Array, sums: Array, num_positions: int) -> "Moments":
+        """Return them from sums of d and d * d, d = x - near."""
+        mean = sums[0] / num_positions
+        return cls(near + mean, np.maximum(sums[1] / num_positions - mean * mean, 0), num_positions)
+
+    @classmethod
+    def of(cls, x: Tensor) -> "Moments":
+        """Measure channels-last (B, C, H, W). Raises ValueError, as PyTorch does, for one number per channel."""
+        if x.numel() == x.shape[1]:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
+        flat = positions(x)
+        repeats = kernels.num_repeats(*flat.shape)
+        near = kernels.typical(flat).astype(np.float32)
+        sums = launch(kernels.moments, kernels.in_rows(flat, repeats), kernels.tables(repeats, near))
+        return cls.from_sums(near, kernels.fold(sums, flat.shape[1], repeats), len(flat))
+
+
+class Affine(NamedTuple):
+    """What a batch norm does to one batch, and what its backward needs; per channel, float64."""
+
+    moments: Moments
+    inverse: Array
+    """1 / sqrt(variance + eps)."""
+    scale: Array
+    shift: Array
+
+    @classmethod
+    def of(cls, moments: Moments, weight: Tensor, bias: Tensor, eps: float) -> "Affine":
+        """Return it for a batch with these moments."""
+        inverse = 1 / np.sqrt(moments.variance + eps)
+        scale = values(weight) * inverse
+        return cls(moments, inverse, scale, values(bias) - moments.mean * scale)
+
+    def gradients(self, sums: Array) -> tuple[Array, Array]:
+        """Return those of weight and bias from sums of g and g (x - mean)."""
+        return (sums[1] * self.inverse).astype(np.float32), sums[0].astype(np.float32)
+
+    def back(self, sums: Array) -> tuple[Array, Array, Array]:
+        """Return a, b, c of dx = g a + (x - mean) b + c."""
+        count = self.moments.num_positions
+        return self.scale, -self.scale * self.inverse**2 * sums[1] / count, -self.scale * sums[0] / count
+
+
+def track(norm: nn.BatchNorm2d, moments: Moments) -> None:
+    """Update the running statistics as nn.BatchNorm2d does in training."""
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked.add_(1)
+    share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    unbiased = moments.variance * (moments.num_positions / (moments.num_positions - 1))
+    for running, batch in ((norm.running_mean, moments.mean), (norm.running_var, unbiased)):
+        running.mul_(1 - share).add_(torch.from_numpy(batch.astype(np.float32)), alpha=share)
+
+
+def apply_affine(x: Tensor, affine: Affine, act: str, residual: Tensor | None = None) -> Tensor:
+    """Return act(x * scale + shift (+ residual))."""
+    y = torch.empty_like(x)
+    flat = positions(x)
+    repeats = kernels.num_repeats(*flat.shape)
+    launch(
+        kernels.normalise,
+        kernels.in_rows(flat, repeats),
+        kernels.in_rows(flat if residual is None else positions(residual), repeats),
+        residual is not None,
+        kernels.tables(repeats, affine.scale, affine.shift),
+        *ACTIVATIONS[act],
+        kernels.in_rows(positions(y), repeats),
+    )
+    return y
+
+
+class Undone(NamedTuple):
+    """Gradients of a norm and activation."""
+
+    x: Tensor
+    residual: Tensor | None
+    weight: Tensor
+    bias: Tensor
+
+
+def slope_sums(grad: Tensor, x: Tensor, affine: Affine, act: str, output: Tensor | None = None) -> Array:
+    """Return sums (2, C) of g' and g' (x - mean), g' the gradient before the activation."""
+    flat = positions(x)
+    repeats = kernels.num_repeats(*flat.shape)
+    table, seen = _seen(affine, flat, output)
+    rows = (kernels.in_rows(a, repeats) for a in (positions(grad), flat, seen))
+    sums = launch(kernels.slopes, *rows, kernels.tables(repeats, *table), *ACTIVATIONS[act])
+    return kernels.fold(sums, flat.shape[1], repeats)
+
+
+def undo_affine(
+    grad: Tensor, x: Tensor, affine: Affine, act: str, sums: Array, output: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients of x and, where there is an output that has one in it, of the residual."""
+    dx, dr = torch.empty_like(x), None if output is None else torch.empty_like(x)
+    flat = positions(x)
+    repeats = kernels.num_repeats(*flat.shape)
+    table, seen = _seen(affine, flat, output)
+    rows = (kernels.in_rows(a, repeats) for a in (positions(grad), flat, seen))
+    out = (kernels.in_rows(positions(a), repeats) for a in (dx, dx if dr is None else dr))
+    filled = kernels.tables(repeats, *table, *affine.back(sums))
+    launch(kernels.undo, *rows, filled, *ACTIVATIONS[act], *out, dr is not None)
+    return dx, dr
+
+
+def _seen(affine: Affine, x: Array, output: Tensor | None) -> tuple[tuple[Array, ...], Array]:
+    """Return what tells the activation's slope: x through the norm, or the output itself, which suffices for ReLU."""
+    mean = affine.moments.mean
+    if output is None:
+        return (mean, affine.scale, affine.shift), x
+    return (mean, np.ones_like(mean), np.zeros_like(mean)), positions(output)
+
+
+class _NormAct(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, affine: Affine, act: str
+    ) -> Tensor:
+        y = apply_affine(x, affine, act, residual)
+        is_hidden = residual is not None and act != "none"
+        ctx.save_for_backward(x, *((y,) if is_hidden else ()))
+        ctx.affine, ctx.act, ctx.has_residual = affine, act, residual is not None
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, *outputs = ctx.saved_tensors
+        grad, output = channels_last(grad), outputs[0] if outputs else None
+        sums = slope_sums(grad, x, ctx.affine, ctx.act, output)
+        dx, dr = undo_affine(grad, x, ctx.affine, ctx.act, sums, output)
+        if ctx.has_residual and dr is None:
+            dr = grad
+        weight, bias = (torch.from_numpy(g) for g in ctx.affine.gradients(sums))
+        return dx, weight, bias, dr, None, None
+
+
+def norm_act(x: Tensor, norm: nn.BatchNorm2d, act: str, residual: Tensor | None = None) -> Tensor:
+    """Return act(norm(x) (+ residual)) for a norm in training, whose running statistics take up the batch.
+
+    With a residual, `act` is none, relu or relu6.
+    """
+    x = channels_last(x)
+    residual = None if residual is None else channels_last(residual)
+    with torch.no_grad():
+        moments = Moments.of(x)
+        track(norm, moments)
+    affine = Affine.of(moments, norm.weight, norm.bias, norm.eps)
+    y: Tensor = _NormAct.apply(x, norm.weight, norm.bias, residual, affine, act)
+    return y

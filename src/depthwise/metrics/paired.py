@@ -1,0 +1,54 @@
+"""Is one model better than another? Asked photo by photo, which needs far fewer photos than two accuracies apart."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from depthwise.metrics.bootstrap import bootstrap_intervals
+from depthwise.metrics.intervals import LEVEL, Interval, incomplete_beta, proportion_interval
+
+
+class Paired(NamedTuple):
+    """Two models on the same photos."""
+
+    num_images: int
+    only_old: int  # photos that only the old model has right
+    only_new: int  # photos that only the new model has right
+    difference: float  # accuracy of the new minus accuracy of the old
+    interval: Interval  # of the difference
+    p_value: float  # chance of so uneven a pair of counts, or a more uneven one, between equally good models
+
+
+def compare_pairs(old: ArrayLike, new: ArrayLike, groups: ArrayLike | None = None, level: float = LEVEL) -> Paired:
+    """Return how `new` (N,) differs from `old` (N,): for each photo, whether that model has it right; N above 0.
+
+    Photos that both have right, or both wrong, say nothing on which is better. The m others are a share r of all N, and
+    the new model wins a share q of them: the difference is (2 q - 1) r. q and r have Clopper-Pearson intervals, which
+    together err in 1 - level of all cases at most (four fifths of that for q, which decides the sign, one for r). The
+    p-value is that of the two-sided binomial test of q = 1/2: McNemar's test (1947) in its exact form. With `groups`,
+    whose photos are not independent, the bootstrap over groups widens the interval.
+    """
+    first, second = np.asarray(old, bool), np.asarray(new, bool)
+    only_old, only_new = int((first & ~second).sum()), int((~first & second).sum())
+    num, apart = len(first), only_old + only_new
+    doubt = 1 - level
+    wins = proportion_interval(only_new, apart, 1 - 0.8 * doubt) if apart else Interval(0.0, 1.0)
+    rare, often = proportion_interval(apart, num, 1 - 0.2 * doubt)
+    low, high = (2 * end - 1 for end in wins)
+    interval = Interval(low * (often if low < 0 else rare), high * (often if high > 0 else rare))
+    if groups is not None:
+        interval = _widened(interval, second.astype(np.float64) - first, groups, level)
+    return Paired(num, only_old, only_new, (only_new - only_old) / num, interval, _sign_test(only_old, only_new))
+
+
+def _widened(interval: Interval, gains: NDArray[np.float64], groups: ArrayLike, level: float) -> Interval:
+    statistics = {"mean": lambda weights: float(weights @ gains / weights.sum())}
+    found = bootstrap_intervals(statistics, len(gains), groups=groups, level=level)["mean"]
+    return Interval(min(interval.low, found.low), max(interval.high, found.high)) if found else interval
+
+
+def _sign_test(first: int, second: int) -> float:
+    """Return the two-sided probability of a split of `first + second` throws of a coin at least so uneven."""
+    most, least = max(first, second), min(first, second)
+    return min(1.0, 2 * incomplete_beta(most, least + 1, 0.5)) if most else 1.0

@@ -1,0 +1,1 @@
+"""Named settings for training, one TOML file each; `depthwise.workflows.recipes` reads them."""

@@ -1,0 +1,50 @@
+"""What `compare` found, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from depthwise.console import shown
+from depthwise.report.tables import table
+
+if TYPE_CHECKING:
+    from depthwise.metrics import Paired
+    from depthwise.workflows.comparing import ModelComparison
+
+
+def comparison_text(found: ModelComparison) -> str:
+    """Return the paired difference, per class too, and the verdict."""
+    paired = found.overall
+    rows = [
+        (shown(name), str(p.num_images), str(p.only_old), str(p.only_new), _points(p.difference), _span(p))
+        for name, p in found.classes.items()
+    ]
+    lines = [
+        f"{found.split}: top-1 {found.old_top1:.2%} before, {found.new_top1:.2%} now, on the same "
+        f"{paired.num_images:,} pictures",
+        f"Only the old one is right on {paired.only_old}, only the new one on {paired.only_new}: difference "
+        f"{_points(paired.difference)} points, 95 % interval {_span(paired)}, McNemar's p = {paired.p_value:.2g}",
+        "",
+        table(("class", "pictures", "only old", "only new", "points", "95 %"), rows),
+        "",
+    ]
+    if found.num_left_out:
+        lines.append(f"{found.num_left_out:,} pictures were left out: only one of the two can be judged on them.")
+    return "\n".join([*lines, _verdict(found)])
+
+
+def _verdict(found: ModelComparison) -> str:
+    if found.margin:
+        able = "not shown to lose" if found.is_worse else "shown to lose"
+        return f"{'Worse' if found.is_worse else 'Not worse'}: {able} at most {100 * found.margin:g} points."
+    if found.is_worse:
+        return "Worse: the whole interval lies below 0."
+    return "Not worse beyond chance: the interval does not lie below 0. (--margin 0.01 asks for proof.)"
+
+
+def _span(paired: Paired) -> str:
+    return f"{_points(paired.interval.low)} to {_points(paired.interval.high)}"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}"

@@ -1,0 +1,82 @@
+"""`depthwise train`: a recipe's stages, one run after the other; the best model of all of them is kept."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from depthwise.config import TrainConfig
+from depthwise.console import Quiet
+from depthwise.data.index import read_index
+from depthwise.errors import UserError
+from depthwise.workflows.recipe_choice import choose_recipe, recorded_recipe
+from depthwise.workflows.recipes import HEAD, Recipe, read_recipe
+from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.training import TrainResult, default_folder
+from depthwise.workflows.training import train as train_once
+
+
+def train(
+    data: str | Path,
+    out: str | Path | None = None,
+    config: TrainConfig | Mapping[str, Any] | None = None,
+    *,
+    init: str | Path | None = None,
+    console: Quiet | None = None,
+    **how: Any,
+) -> TrainResult:
+    """Train on `data` and keep everything in the folder `out`, by a recipe.
+
+    `config` gives settings that differ from the recipe's, by `TrainConfig`'s names; `recipe` among them names it, and
+    is "auto" otherwise: chosen by the pictures. A whole `TrainConfig` is taken as it is, without a recipe. `how` is
+    passed on to `workflows.training.train`, which tells its arguments and what it raises. A recipe with a stage before
+    the last trains that one in the folder `out`/head, and starts the last from it; should that not be better on the
+    validation pictures, the earlier stage's model stays `out`'s best.
+    """
+    if isinstance(config, TrainConfig):
+        return train_once(data, out, config, init=init, console=console, **how)
+    console, wishes = console or Quiet(), dict(config or {})
+    if init:  # a model of ours knows its own settings best
+        wishes.setdefault("recipe", "none")
+    recipe = _settle(Path(data), out, wishes, console)
+    stages = recipe.stages(wishes)
+    folder = RunFolder(Path(out) if out else default_folder(data, stages[-1].model))
+    if len(stages) == 1:
+        return train_once(data, folder.path, stages[0], init=init, console=console, **how)
+    return _train_both(data, folder, stages, init, console, how)
+
+
+def _settle(data: Path, out: str | Path | None, wishes: dict[str, Any], console: Quiet) -> Recipe:
+    """Return the recipe asked for; for "auto" that of the run that is there, else the one that suits the pictures."""
+    name = wishes.pop("recipe", "auto")
+    if name != "auto":
+        return read_recipe(name)
+    if recorded := recorded_recipe(Path(out)) if out else None:
+        return read_recipe(recorded)
+    choice = choose_recipe(read_index(data), wishes)
+    console.say(f"Recipe {choice.name}: {choice.why}. (Another one: --recipe NAME)")
+    return read_recipe(choice.name)
+
+
+def _train_both(
+    data: str | Path,
+    folder: RunFolder,
+    stages: list[TrainConfig],
+    init: str | Path | None,
+    console: Quiet,
+    how: dict[str, Any],
+) -> TrainResult:
+    first = RunFolder(folder.path / HEAD)
+    is_resumed = how.get("resume") == "auto" and folder.has_checkpoint
+    if not is_resumed:
+        folder.check_free(overwrite=how.get("overwrite", False))
+        console.say("Stage 1 of 2: the last layer alone, on what the frozen layers make of the pictures.")
+        train_once(data, first.path, stages[0], init=init, within=folder, console=console, **how)
+    if not first.best.exists():
+        raise UserError(f"{first.path} is gone, which {folder.path} began with; start again by --overwrite")
+    console.say("Stage 2 of 2: all layers.")
+    last, rest = replace(stages[-1], pretrained=None), {**how, "split": None}
+    result = train_once(first.splits, folder.path, last, init=first.path, after=first, console=console, **rest)
+    if result.best_epoch == 0:
+        console.say("The last layer alone did better on the validation pictures: its model is kept.")
+    return result

@@ -1,0 +1,37 @@
+"""Squeeze-and-excite, against PyTorch."""
+
+import copy
+
+import pytest
+import torch
+from test_norm_act import distance, leaf, some_gradient
+from torch import nn
+
+from depthwise.kernels.squeeze_excite import squeeze_excite
+from depthwise.kernels.twins import squeeze_excite as twin
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 7, 9), (1, 8, 1, 1), (2, 33, 4, 1)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_it_equals_pytorch(shape, dtype, tolerance):
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(shape[1], 4, 1), nn.SiLU(), nn.Conv2d(4, shape[1], 1), nn.Sigmoid())
+    x = torch.randn(shape).to(dtype)
+    results = []
+    for function, gates, kind in (
+        (squeeze_excite, copy.deepcopy(layers).to(dtype), dtype),
+        (twin, layers.double(), torch.float64),
+    ):
+        inputs, parameters = leaf(x, kind), list(gates.parameters())
+        y = function(inputs, gates, parameters)
+        y.backward(some_gradient(y.shape, dtype).to(kind))
+        results.append([y.detach(), inputs.grad, *(p.grad for p in parameters)])
+    for found, expected in zip(*results, strict=True):
+        assert distance(found, expected) < tolerance
+
+
+def test_frozen_gates_get_no_gradient():
+    layers = nn.Sequential(nn.Conv2d(6, 6, 1), nn.Sigmoid()).requires_grad_(False)
+    x = torch.randn(2, 6, 4, 4, requires_grad=True)
+    squeeze_excite(x, layers, list(layers.parameters())).sum().backward()
+    assert x.grad is not None and layers[0].weight.grad is None

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from depthwise.metrics import compare_pairs, proportion_interval
+
+
+def answers(both, only_old, only_new, neither):
+    old = [1] * both + [1] * only_old + [0] * only_new + [0] * neither
+    new = [1] * both + [0] * only_old + [1] * only_new + [0] * neither
+    return old, new
+
+
+def test_a_table_of_four_counts():
+    found = compare_pairs(*answers(70, 3, 10, 17))
+    assert (found.num_images, found.only_old, found.only_new, found.difference) == (100, 3, 10, 0.07)
+    assert found.p_value == pytest.approx(0.09228515625)  # scipy.stats.binomtest(3, 13).pvalue
+    low, high = proportion_interval(10, 13, 0.96)
+    often = proportion_interval(13, 100, 0.99).high
+    assert low < 0.5 < high
+    assert found.interval == pytest.approx(((2 * low - 1) * often, (2 * high - 1) * often))
+    assert found.interval.low < 0 < found.interval.high  # as the p-value says: not separated
+
+
+def test_the_other_way_round_changes_the_sign():
+    old, new = answers(50, 9, 2, 10)
+    there, back = compare_pairs(old, new), compare_pairs(new, old)
+    assert back.difference == -there.difference
+    assert back.interval == pytest.approx((-there.interval.high, -there.interval.low))
+    assert back.p_value == there.p_value
+
+
+@pytest.mark.parametrize(("only_old", "p_value"), [(5, 0.0625), (7, 0.015625)])
+def test_interval_and_test_agree_on_what_is_worse(only_old, p_value):
+    found = compare_pairs(*answers(40, only_old, 0, 4))
+    assert found.p_value == pytest.approx(p_value)
+    assert (found.interval.high < 0) == (p_value < 0.05)
+
+
+def test_equal_answers_prove_no_equality():
+    found = compare_pairs(*answers(30, 0, 0, 0))
+    assert (found.difference, found.p_value) == (0, 1)
+    most = 1 - 0.005 ** (1 / 30)
+    assert found.interval == pytest.approx((-most, most))
+
+
+def test_one_photo_lost_of_a_hundred_is_no_proof_of_little_loss():
+    assert compare_pairs(*answers(80, 1, 0, 19)).interval.low < -0.04
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    """150 samples of 60 photos: old alone right on 15 %, new alone on 5 %."""
+    draws = np.random.default_rng(0).multinomial(60, (0.5, 0.15, 0.05, 0.3), 150)
+    intervals = [compare_pairs(*answers(*counts)).interval for counts in draws]
+    assert np.mean([low <= -0.1 <= high for low, high in intervals]) >= 0.95
+
+
+def test_even_counts_have_the_p_value_1():
+    assert compare_pairs(*answers(1, 7, 7, 1)).p_value == 1
+
+
+def test_groups_widen():
+    old, new = answers(40, 0, 20, 40)
+    groups = np.repeat(range(5), 20)
+    alone, grouped = compare_pairs(old, new), compare_pairs(old, new, groups)
+    assert grouped.interval.low < alone.interval.low
+    assert grouped.interval.high > alone.interval.high

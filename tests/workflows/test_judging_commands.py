@@ -1,0 +1,241 @@
+"""`depthwise evaluate`, `calibrate` and `compare`: what is said of a model, and the rule in its file."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import depthwise as dw
+from conftest import COLOURS, FLAGS, write_photos
+from depthwise import artifact
+from depthwise.cli import run
+from depthwise.data.index import read_index, write_manifest
+from depthwise.metrics import proportion_interval
+
+
+def copied(source, target):
+    """Copy a run to where it may be changed; its split goes on naming the same photos."""
+    shutil.copytree(source, target)
+    write_manifest(target / "splits.csv", read_index(source / "splits.csv").records)
+    (target / "test_reads.jsonl").unlink(missing_ok=True)
+    return target
+
+
+@pytest.fixture
+def own(trained, tmp_path):
+    return copied(trained, tmp_path / "own")
+
+
+@pytest.fixture(scope="module")
+def ruled(trained, tmp_path_factory):
+    """A run with a rule for unknown photos, and its export."""
+    folder = copied(trained, tmp_path_factory.mktemp("ruled") / "run")
+    assert run(["calibrate", str(folder), "--reject-rate", "0.2"]) == 0
+    assert run(["export", str(folder), "--out", str(folder / "model.onnx")]) == 0
+    return folder
+
+
+def ask(capsys, *arguments):
+    capsys.readouterr()
+    status = run([str(argument) for argument in arguments])
+    return status, capsys.readouterr()
+
+
+def test_evaluate_states_intervals_and_counts_the_readings(own, capsys):
+    _, first = ask(capsys, "evaluate", own, "--json")
+    found = json.loads(first.out)
+    assert found["intervals"]["top1"] == list(proportion_interval(round(found["top1"] * 6), 6))
+    assert found["classes"][0]["recall_interval"] is not None
+    assert found["test_reads"] == {"reads": 1, "models": 1}
+    ask(capsys, "evaluate", own, "--split", "valid")
+    _, second = ask(capsys, "evaluate", own, "--target-error", "0.01")
+    assert "read 2 times; choosing by it makes it a validation set" in second.out
+    assert "An error of at most 1.00% is proved by 368 photos without a mistake" in second.out
+    assert "So few photos cannot tell models apart whose accuracies differ by less than about" in second.out
+    rows = [json.loads(line) for line in (own / "test_reads.jsonl").read_text().splitlines()]
+    assert [row["num_images"] for row in rows] == [6, 6]
+
+
+def test_other_test_photos_are_counted_apart_and_a_cut_line_is_passed_over(own, capsys):
+    ask(capsys, "evaluate", own)
+    line = (own / "test_reads.jsonl").read_text()
+    other = json.dumps(json.loads(line) | {"photos_sha256": "0"})
+    (own / "test_reads.jsonl").write_text(f"{other}\n{line}{line[:30]}\n")
+    _, reply = ask(capsys, "evaluate", own, "--json")
+    assert json.loads(reply.out)["test_reads"] == {"reads": 2, "models": 1}
+
+
+@pytest.mark.parametrize("views", ["flip", "10", "multiscale"])
+def test_views_stand_beside_the_single_one(views, trained, ruled, photos, capsys):
+    plain = dw.evaluate(trained)
+    status, reply = ask(capsys, "evaluate", ruled / "model.onnx", ruled / "splits.csv", "--views", views, "--json")
+    found = json.loads(reply.out)
+    assert status == 0
+    assert found["top1"] == plain.scores.top1 and found["loss"] == pytest.approx(plain.scores.loss, abs=1e-4)
+    assert found["views"]["kind"] == views and found["views"]["nll"] != found["nll"]
+    photo = next(photos.rglob("*.png"))
+    _, reply = ask(capsys, "predict", trained, photo, "--views", views, "--json")
+    (answer,) = json.loads(reply.out)
+    single = dw.load(trained).predict(photo)
+    assert answer["single_view"] == {"label": single.label, "probability": pytest.approx(single.probability)}
+    assert answer["probability"] != answer["single_view"]["probability"]
+
+
+def test_flip_averages_probabilities(trained, photos):
+    from depthwise.data.cache import read_picture
+    from depthwise.metrics import softmax
+
+    engine, photo = dw.load(trained).engine, next(photos.rglob("*.png"))
+    pixels = read_picture(photo, engine.card.geometry)
+    both = softmax(engine.logits(np.stack([pixels, pixels[:, ::-1]])) / np.float32(engine.card.temperature)).mean(
+        axis=0
+    )
+    from depthwise.workflows.loading import load
+
+    answer = load(trained, views="flip").predict(photo)
+    assert [score.probability for score in answer.top] == pytest.approx(sorted(both, reverse=True))
+
+
+def test_another_image_size(trained, ruled, photos, tmp_path, capsys):
+    status, reply = ask(capsys, "evaluate", trained, "--image-size", "64")
+    assert status == 2 and "LeNet-5 takes pictures of 32 x 32 px, not 64 x 64" in reply.err
+    status, reply = ask(capsys, "evaluate", ruled / "model.onnx", ruled / "splits.csv", "--image-size", "64")
+    assert status == 2 and "computes at the size that it was exported with" in reply.err
+    flags = ["--model", "mobilenet_v1_x0_25", "--epochs", "1", "--batch-size", "8"]
+    assert run(["train", str(photos), "--out", str(tmp_path / "run"), *flags]) == 0
+    status, reply = ask(capsys, "evaluate", tmp_path / "run", "--image-size", "48")
+    assert status == 0 and "pictures of 48 px in a network trained at" in reply.err
+    assert "batch norm statistics" in reply.err
+
+
+def test_calibrate_changes_the_card_and_not_one_weight(own, capsys):
+    before_card, before = artifact.read(own / "best.safetensors")
+    status, reply = ask(capsys, "calibrate", own, "--positive", "猫", "--max-miss-rate", "0.1")
+    assert status == 0
+    assert "0 of 2 are missed" in reply.out
+    assert (
+        "2 photos cannot promise 10.0%: up to 77.6% may be missed. 29 of this class without a miss would." in reply.out
+    )
+    card, after = artifact.read(own / "best.safetensors")
+    assert all((after[name] == tensor).all() for name, tensor in before.items()) and after.keys() == before.keys()
+    assert before_card.decision == {} and card.decision["miss"]["label"] == "猫"
+    assert ask(capsys, "calibrate", own, "--min-precision", "0.9")[0] == 0
+    card = artifact.read_card(own / "best.safetensors")
+    assert card.decision["miss"]["label"] == "猫" and len(card.decision["precision"]) == 3  # what was set, stays
+    _, reply = ask(capsys, "evaluate", own)
+    assert "猫 missed: 0 of 2" in reply.out and "猫 by false alarm:" in reply.out
+    _, reply = ask(capsys, "calibrate", own, "--clear", "--json")
+    assert json.loads(reply.out)["decision"] == {}
+    assert artifact.read_card(own / "best.safetensors").decision == {}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "nothing to set: give --positive CLASS"),
+        (["--positive", "dog", "--max-miss-rate", "0.1"], "--positive dog: no such class; there are crème brûlée"),
+        (["--positive", "猫"], "--positive CLASS and --max-miss-rate R belong together"),
+        (["--reject-rate", "2"], "--reject-rate 2: a share above 0 and below 1"),
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused(flags, message, own, capsys):
+    status, reply = ask(capsys, "calibrate", own, *flags)
+    assert status == 2 and message in reply.err
+    assert artifact.read_card(own / "best.safetensors").decision == {}
+
+
+def test_an_export_carries_the_rule_and_answers_as_the_run(ruled, photos):
+    before, after = dw.load(ruled), dw.load(ruled / "model.onnx")
+    assert before.decision.unknown.kind == "distance"
+    assert after.decision.to_json() == before.decision.to_json()
+    paths = sorted(photos.rglob("photo 0*.*"))
+    for first, second in zip(before.predict_many(paths), after.predict_many(paths), strict=True):
+        assert (first.label, first.rejected, first.reason) == (second.label, second.rejected, second.reason)
+
+
+def test_an_export_with_other_features_is_not_written(ruled, tmp_path, capsys, monkeypatch):
+    from depthwise.deploy.engine import OnnxEngine
+
+    plain = OnnxEngine.with_features
+    monkeypatch.setattr(OnnxEngine, "with_features", lambda *a: (plain(*a)[0], plain(*a)[1] * np.float32(1.01)))
+    status, reply = ask(capsys, "export", ruled, "--out", tmp_path / "model.onnx")
+    assert status == 2 and "gives other features than the model does, so it was not written" in reply.err
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_photo_of_nothing_known_is_rejected_without_torch(ruled, tmp_path):
+    write_photos(tmp_path / "photos", per_class=1)
+    from PIL import Image
+
+    Image.fromarray(np.random.default_rng(0).integers(0, 2, (24, 24, 3), np.uint8) * 255).save(tmp_path / "odd.png")
+    code = (
+        "import sys; from depthwise.cli import run; status = run(sys.argv[1:]); "
+        "sys.exit(status or ('torch' in sys.modules) * 9)"
+    )
+    command = [sys.executable, "-c", code, "predict", str(ruled / "model.onnx"), str(tmp_path / "odd.png")]
+    reply = subprocess.run(command, capture_output=True, text=True)
+    assert reply.returncode == 0, reply.stderr
+    assert "rejected: unknown: unlike the photos that the model was trained on" in reply.stdout
+
+
+def test_an_export_without_features_says_so(ruled):
+    from depthwise.deploy.predict import Classifier
+
+    class Bare:
+        card = dw.load(ruled).engine.card
+
+        def logits(self, images):
+            raise AssertionError
+
+    with pytest.raises(dw.UserError, match="needs the network's features, which it does not give"):
+        Classifier(Bare())
+
+
+def test_a_score_that_tells_nothing_is_not_stored(trained, tmp_path, capsys, monkeypatch):
+    from depthwise.workflows import calibrating
+
+    monkeypatch.setattr(calibrating, "GOOD", 1.1)
+    own = copied(trained, tmp_path / "own")
+    _, reply = ask(capsys, "calibrate", own, "--reject-rate", "0.1")
+    assert "No score tells unknown photos well enough" in reply.out
+    assert artifact.read_card(own / "best.safetensors").decision == {}
+
+
+@pytest.fixture(scope="module")
+def poor(photos, trained, tmp_path_factory):
+    """A run on the same split that has learned hardly anything."""
+    out = tmp_path_factory.mktemp("poor") / "run"
+    flags = ["1e-9" if flag == "0.05" else flag for flag in FLAGS] + ["--epochs", "1"]
+    assert run(["train", str(trained / "splits.csv"), "--out", str(out), *flags]) == 0
+    return out
+
+
+def test_compare_tells_a_worse_model_by_its_exit_status(trained, poor, tmp_path, capsys):
+    data = write_photos(tmp_path / "new", per_class=10, seed=9)
+    status, reply = ask(capsys, "compare", trained, poor, data)
+    assert status == 1 and "Worse: the whole interval lies below 0." in reply.out
+    status, reply = ask(capsys, "compare", poor, trained, data, "--json")
+    found = json.loads(reply.out)
+    assert status == 0 and not found["is_worse"]
+    assert found["num_images"] == 30 and found["difference"] == pytest.approx(found["new_top1"] - found["old_top1"])
+    assert {row["label"] for row in found["classes"]} == set(COLOURS)
+
+
+def test_compare_takes_exports_and_asks_for_proof_with_a_margin(trained, ruled, capsys):
+    status, reply = ask(capsys, "compare", trained, ruled / "model.onnx")
+    assert status == 0 and "Not worse beyond chance" in reply.out
+    status, reply = ask(capsys, "compare", trained, ruled / "model.onnx", "--margin", "0.01")
+    assert status == 1 and "Worse: not shown to lose at most 1 points." in reply.out  # 6 photos prove little
+    status, reply = ask(capsys, "compare", trained, ruled / "model.onnx", "--margin", "0.6")
+    assert status == 0 and "Not worse: shown to lose at most 60 points." in reply.out
+
+
+def test_compare_refuses_other_classes(trained, tmp_path, capsys):
+    photos = write_photos(tmp_path / "photos", per_class=6)
+    (photos / "猫").rename(photos / "dog")
+    assert run(["train", str(photos), "--out", str(tmp_path / "run"), *FLAGS, "--epochs", "1"]) == 0
+    status, reply = ask(capsys, "compare", trained, tmp_path / "run")
+    assert status == 2 and "do not know the same classes: only one of them has 'dog', '猫'" in reply.err

@@ -1,0 +1,154 @@
+"""`train --recipe`: settings by name, and the one that suits the pictures."""
+
+import json
+import signal
+import tomllib
+
+import pytest
+
+import depthwise as dw
+from conftest import write_photos
+from depthwise import artifact
+from depthwise.cli import run
+from depthwise.console import Quiet
+from depthwise.data.index import read_index
+from depthwise.errors import Interrupted, UserError
+from depthwise.models.registry import model_info
+from depthwise.workflows.recipe_choice import choose_recipe
+from depthwise.workflows.recipes import read_recipe, recipe_names
+
+SMALL = {"image_size": 32, "batch_size": 8, "seed": 1}
+HOW = {"workers": 0, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """Two stages on a network that is quick."""
+    path = tmp_path_factory.mktemp("recipes") / "two.toml"
+    head = '[head]\nfreeze = "backbone"\nepochs = 3\nlr = 0.1\n'
+    path.write_text('model = "efficientnet_lite0"\npretrained = "package"\nepochs = 2\n' + head)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def staged(photos, recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("staged") / "run"
+    dw.train(photos, out, {**SMALL, "recipe": recipe}, **HOW)
+    return out
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_says_its_command_and_makes_a_configuration(name):
+    recipe = read_recipe(name)
+    assert f"--recipe {name}" in recipe.says
+    for stage in recipe.stages({}):
+        assert stage.recipe == name
+        assert model_info(stage.model)
+
+
+def test_a_flag_given_goes_above_the_recipe_even_where_it_is_the_default():
+    default = dw.TrainConfig().epochs
+    assert read_recipe("scratch-224").stages({})[-1].epochs != default
+    assert read_recipe("scratch-224").stages({"epochs": default})[-1].epochs == default
+
+
+def test_flags_given_on_the_command_line_go_above_the_recipe(photos, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('# mine\nmodel = "lenet5"\nepochs = 3\nlr = 0.5\n')
+    flags = ("--recipe", str(path), "--epochs", "1", "--batch-size", "4")
+    assert run(["train", str(photos), "--out", str(tmp_path / "run"), *flags]) == 0
+    kept = tomllib.loads((tmp_path / "run/config.toml").read_text())["train"]
+    assert (kept["recipe"], kept["model"], kept["epochs"], kept["lr"]) == ("mine", "lenet5", 1, 0.5)
+
+
+def test_both_stages_are_kept_and_the_better_model_is_the_run_s(staged):
+    head, whole = (artifact.read_card(folder / "best.safetensors") for folder in (staged / "head", staged))
+    assert head.training["config"]["freeze"] == "backbone"
+    assert (whole.training["valid_top1"], -whole.training["valid_loss"]) >= (
+        head.training["valid_top1"],
+        -head.training["valid_loss"],
+    )
+    rows = [json.loads(line) for line in (staged / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 2
+    assert (staged / "splits.csv").exists()
+
+
+def test_without_a_gain_the_earlier_stage_s_model_stays(photos, recipe, tmp_path):
+    result = dw.train(photos, tmp_path / "run", {**SMALL, "recipe": recipe, "lr": 1e-12, "recalibrate": False}, **HOW)
+    head, whole = (tmp_path / name / "best.safetensors" for name in ("run/head", "run"))
+    assert result.best_epoch == 0
+    assert whole.read_bytes() == head.read_bytes()
+
+
+class Stopping(Quiet):
+    """Sends a signal to this process after so many of the loops' reports, of all stages together."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def track(self, items, total, label):
+        for item in items:
+            self.left -= label == "Training"
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+            yield item
+
+
+@pytest.mark.parametrize("after", [2, 14])
+def test_stopped_in_either_stage_and_resumed_it_ends_with_the_same_bits(photos, recipe, staged, tmp_path, after):
+    out, wishes = tmp_path / "run", {**SMALL, "recipe": recipe}
+    with pytest.raises(Interrupted):
+        dw.train(photos, out, wishes, console=Stopping(after), **HOW)
+    assert (out / "last.safetensors").exists() == (after == 14)
+    dw.train(photos, out, wishes, resume="auto", **HOW)
+    for name in ("metrics.jsonl", "best.safetensors", "head/last.safetensors"):
+        assert (out / name).read_bytes() == (staged / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("side", "wishes", "name"),
+    [
+        (28, {}, "scratch-small"),
+        (300, {}, "finetune"),
+        (300, {"image_size": 64}, "scratch-small"),
+        (300, {"model": "resnet18"}, "scratch-224"),
+        (300, {"channels": 1}, "scratch-224"),
+        (80, {}, "scratch-224"),
+        (28, {"model": "resnet18", "pretrained": "timm"}, "finetune"),
+        (300, {"freeze": "backbone"}, "linear-probe"),
+    ],
+)
+def test_auto_goes_by_the_pictures_and_the_weights_at_hand(tmp_path, side, wishes, name):
+    index = read_index(write_photos(tmp_path / "photos", per_class=1, size=(side, side + 9)))
+    choice = choose_recipe(index, wishes)
+    assert choice.name == name
+    assert choice.why
+
+
+def test_auto_says_what_it_chose_and_a_resumed_run_keeps_it(photos, tmp_path, capsys):
+    flags = ["train", str(photos), "--out", str(tmp_path / "run"), "--model", "lenet5", "--batch-size", "4"]
+    assert run([*flags, "--epochs", "1"]) == 0
+    assert "Recipe scratch-small: pictures of 20 px" in capsys.readouterr().out
+    assert run([*flags, "--epochs", "2", "--resume"]) == 0
+    assert "Recipe" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs = ", "not a TOML file"),
+        ("epoch = 3", "no settings of depthwise train: epoch"),
+        ("[head]\nfrost = 1", "no settings of depthwise train: frost"),
+        ("epochs = 0", "--epochs 0 is out of range"),
+        ('epochs = "many"', "--recipe wrong"),
+    ],
+)
+def test_a_wrong_recipe_says_what_is_wrong(tmp_path, text, message):
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_recipe(str(tmp_path / "wrong.toml"))
+
+
+def test_an_unknown_recipe_names_the_known_ones(photos, capsys):
+    assert run(["train", str(photos), "--recipe", "finetuna"]) == 2
+    assert "There are: auto, none, alexnet, densenet" in capsys.readouterr().err
