@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test crash fuzz check site bench format clean
+.PHONY: demo test crash fuzz check site bench export-all format clean
 
 demo: $(READY)
 	$(BIN)/depthwise demo
@@ -52,6 +52,11 @@ bench: $(READY)
 	$(BIN)/python bench/scaling.py
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/predict.py
+	$(BIN)/python scripts/make_docs.py
+
+# Every network of the registry: an hour or more; goes on where it was stopped.
+export-all: $(READY)
+	$(BIN)/python bench/export_all.py
 	$(BIN)/python scripts/make_docs.py
 
 # The CPU build of torch first, from PyTorch's own index: PyPI's on Linux brings gigabytes of CUDA.

@@ -24,6 +24,7 @@ PAGES = (
     "docs/input.md",
     "docs/performance.md",
     "docs/speed.md",
+    "docs/export.md",
 )
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -225,6 +226,27 @@ def audit() -> str:
     )
 
 
+def export_all() -> str:
+    """Return how every network compares with itself in PyTorch once exported, and how fast it answers."""
+    found = result("export_all")
+    rows = [
+        f"| `{row['name']}` | {row['image_size']} | {row['top1_agreement']:.0%} "
+        f"| {row['max_probability_difference']:.0e} | {row['num_bytes'] / 1e6:.1f} "
+        f"| {row['p50_ms']['onnxruntime']:.1f} | {row['p50_ms']['openvino']:.1f} |"
+        for row in found["rows"]
+    ]
+    return "\n".join(
+        [
+            f"{len(rows)} of {found['num_networks']} networks, random weights, 10 classes, 16 pictures of noise; "
+            f"milliseconds for one picture on one thread, while the machine did other work. {witness(found)}.",
+            "",
+            "| network | px | same answers | probabilities differ by | MB | ONNX Runtime | OpenVINO |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+            *rows,
+        ]
+    )
+
+
 def unknown() -> str:
     """Return how well photos of a class that was never seen are rejected."""
     found = result("unknown")
@@ -245,6 +267,26 @@ def unknown() -> str:
             "AUROC: as `calibrate` estimates it from the known classes / of the class that was never seen. "
             f"`{found['model']}`, {found['epochs']} epochs, --reject-rate {found['reject_rate']}, one seed. "
             f"{witness(found)}.",
+        ]
+    )
+
+
+def engines() -> str:
+    """Return what our choice of engine is worth against the bare runtimes."""
+    found = result("engines")
+    rows = [
+        f"| `{row['network']}` | {row['batch']} | {row['p50_ms']['ours']:.2f} | {row['p50_ms']['onnxruntime']:.2f} "
+        f"| {row['p50_ms']['openvino']:.2f} | {row['best_bare_over_ours']:.2f} |"
+        for row in found["rows"]
+    ]
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return "\n".join(
+        [
+            "| network | pictures | depthwise, ms | ONNX Runtime, ms | OpenVINO, ms | best bare / depthwise |",
+            "|---|---:|---:|---:|---:|---:|",
+            *rows,
+            "",
+            f"`bench/engines.py`: 224 px, float32, all cores, {versions}. {witness(found)}.",
         ]
     )
 
@@ -321,6 +363,8 @@ PARTS: dict[str, Callable[[], str]] = {
         unknown,
         class_balance,
         input_,
+        export_all,
+        engines,
     )
 } | performance.PARTS
 

@@ -17,7 +17,7 @@ _PUBLIC = {
     "evaluate": "depthwise.workflows.evaluation",
     "write_report": "depthwise.report.run_page",
     "export": "depthwise.workflows.exporting",
-    "verify": "depthwise.workflows.exporting",
+    "verify": "depthwise.workflows.verifying",
     "calibrate": "depthwise.workflows.calibrating",
     "compare": "depthwise.workflows.comparing",
     "load": "depthwise.workflows.loading",

@@ -12,8 +12,10 @@ import depthwise as dw
 from depthwise.cli import run
 from depthwise.deploy import measure
 from depthwise.deploy.eager import EagerEngine
+from depthwise.deploy.engine import Choice
+from depthwise.deploy.openvino_engine import OpenVinoEngine
 from depthwise.machine import num_processors, peak_mib
-from depthwise.workflows import benching
+from depthwise.workflows import benching, finding
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,10 @@ def hasty(monkeypatch):
 def test_a_row_for_each_setting_and_each_asks_for_its_batch(exported, hasty, capsys):
     assert run(["bench", str(exported), "--seconds", "0.001", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    settings = [(row["threads"], row["batch"]) for row in found["rows"]]
+    settings = [(row["threads"], row["batch"]) for row in found["rows"] if row["engine"] == "onnxruntime"]
     assert settings == [(threads, batch) for threads in (1, 2, 4) for batch in (1, 8, 32)]
+    assert {row["engine"] for row in found["rows"]} >= {"onnxruntime", "openvino"}
+    assert found["differences"]["openvino"] < found["tolerance"] == 1e-3
     assert found["left_out"] == [] and found["model"] == "lenet5" and found["image_size"] == 32
     assert found["engine"].startswith("ONNX Runtime ") and found["num_processors"] == 4
     for row in found["rows"]:
@@ -65,8 +69,25 @@ def test_what_takes_too_long_is_named(exported, monkeypatch, capsys):
     monkeypatch.setattr(benching, "num_processors", lambda: 2)
     assert run(["bench", str(exported), "--seconds", "0.001"]) == 0
     printed = capsys.readouterr().out
-    assert "1 x 8, 1 x 32, 2 x 1, 2 x 8, 2 x 32" in printed.splitlines()[-3]
-    assert printed.splitlines()[3].split()[:2] == ["1", "1"] and printed.splitlines()[3].split()[5] == "-"
+    left_out = next(line for line in printed.splitlines() if line.startswith("Left out"))
+    assert "onnxruntime 1 x 8, " in left_out and "openvino 1 x 1, " in left_out and "onnxruntime 1 x 1," not in left_out
+    assert printed.splitlines()[3].split()[:3] == ["onnxruntime", "1", "1"]
+    assert printed.splitlines()[3].split()[6] == "-"
+
+
+def test_an_engine_that_computes_something_else_is_never_chosen(exported, hasty, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        benching, "interleave", lambda calls, s: {key: measure.Timing(1, *[len(key[2])] * 3) for key in calls}
+    )
+    assert run(["bench", str(exported)]) == 0
+    capsys.readouterr()
+    assert finding.best(exported, Choice()).engine == "openvino"  # of the trusted, the shorter name: the faster here
+    whole = OpenVinoEngine.logits
+    monkeypatch.setattr(OpenVinoEngine, "logits", lambda self, images: whole(self, images)[:, ::-1])
+    assert run(["bench", str(exported)]) == 0
+    assert "Never chosen automatically: openvino," in capsys.readouterr().out
+    assert finding.best(exported, Choice()).engine == "onnxruntime"
 
 
 @pytest.mark.skipif(peak_mib() is None, reason="this system does not tell a process' peak")

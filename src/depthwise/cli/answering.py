@@ -12,6 +12,8 @@ from cyclopts import Parameter
 from depthwise.cli.app import (
     AsJson,
     Device,
+    Engine,
+    EngineThreads,
     Factory,
     ImageSize,
     Overwrite,
@@ -40,6 +42,8 @@ def predict(
     image_size: ImageSize = None,
     factory: Factory = None,
     device: Device = "auto",
+    engine: Engine = "auto",
+    threads: EngineThreads = None,
     workers: Workers = None,
 ) -> int:
     """Say what photos show, in the order given; a photo that cannot be read is a row with its reason.
@@ -72,6 +76,7 @@ def predict(
     for photo in photos:  # "-" had to be let through, so other hyphens came too
         if photo.startswith("-") and photo != "-" and not os.path.lexists(photo):
             raise UserError(f"predict has no option {photo}\nHelp: depthwise predict --help")
+    from depthwise.deploy.engine import Choice
     from depthwise.workflows.prediction import ENDINGS, Output
     from depthwise.workflows.prediction import predict as run_predict
 
@@ -88,6 +93,7 @@ def predict(
         image_size=image_size,
         factory=factory,
         device=device,
+        choice=Choice(engine, threads),
         workers=workers,
         console=terminal,
     )
@@ -157,12 +163,14 @@ def export(
     *,
     out: Path,
     data: Path | None = None,
+    int8: Annotated[bool, Parameter(negative="")] = False,
+    max_loss: float = 0.01,
     fixed_size: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Overwrite = False,
     factory: Factory = None,
     workers: Workers = None,
 ) -> int:
-    """Write a model as one ONNX file: photo in, probabilities out. It is compared with the model first.
+    """Write a model as one file, photo in, probabilities out, after comparing it with the model on photos.
 
     Example: depthwise export runs/first --out model.onnx
 
@@ -171,11 +179,17 @@ def export(
     model
         A run folder or a model file.
     out
-        The file to write; its verification goes beside it as JSON.
+        The file to write: .onnx (ONNX Runtime, OpenVINO), .xml (OpenVINO), .tflite (LiteRT) or .pt2 (torch.export);
+        its verification goes beside it as JSON.
     data
         Photos to compare on; by default the run's validation photos.
+    int8
+        Compute in whole numbers, calibrated on training photos: a quarter of the size.
+    max_loss
+        With --int8: the share of the validation photos that may be lost (0.01: one in a hundred); else layers go back
+        to float, and if that does not help, nothing is written.
     fixed_size
-        Leave the resizing out of the graph: photos must have the network's size.
+        Leave the resizing out of an .onnx graph: photos must have the network's size. The others never resize.
     """
     require("torch", "train", "exporting")
     from depthwise.report.tables import export_text
@@ -183,15 +197,34 @@ def export(
 
     terminal = terminal_of()
     result = run_export(
-        model, out, data, fixed_size=fixed_size, overwrite=overwrite, factory=factory, workers=workers, console=terminal
+        model,
+        out,
+        data,
+        int8=int8,
+        max_loss=max_loss,
+        fixed_size=fixed_size,
+        overwrite=overwrite,
+        factory=factory,
+        workers=workers,
+        console=terminal,
     )
     print(export_text(result))
-    print(f"\nNext: depthwise predict {shlex.quote(str(out))} PHOTO...   (needs no torch)")
+    no_torch = "" if out.suffix == ".pt2" else "   (needs no torch)"
+    print(f"\nNext: depthwise predict {shlex.quote(str(out))} PHOTO...{no_torch}")
     return 0
 
 
 @app.command(sort_key=9)
-def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, workers: Workers = None) -> int:
+def verify(
+    model: Path,
+    /,
+    *,
+    data: Path | None = None,
+    engine: Engine = "auto",
+    threads: EngineThreads = None,
+    json_: AsJson = False,
+    workers: Workers = None,
+) -> int:
     """Check on this machine that an exported file computes what it did where it was exported. Needs no torch.
 
     Example: depthwise verify model.onnx
@@ -199,14 +232,16 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
     Parameters
     ----------
     model
-        An exported .onnx file.
+        An exported file.
     data
         Photos with classes, to tell its accuracy on, too.
     """
+    from depthwise.deploy.engine import Choice
     from depthwise.report.judgement import evaluation_text
-    from depthwise.workflows.exporting import verify as run_verify
+    from depthwise.workflows.verifying import verify as run_verify
 
-    worst, found = run_verify(model, data, workers=workers, console=terminal_of(is_say_result=False))
+    terminal = terminal_of(is_say_result=False)
+    worst, found = run_verify(model, data, choice=Choice(engine, threads), workers=workers, console=terminal)
     if json_:
         print(json.dumps({"max_probability_difference": worst, "evaluation": found.to_json() if found else None}))
         return 0
@@ -219,19 +254,22 @@ def verify(model: Path, /, *, data: Path | None = None, json_: AsJson = False, w
 
 @bench_app.default
 def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, json_: AsJson = False) -> int:
-    """Measure how fast a model answers on this machine, by threads and batch, and how much memory it takes.
+    """Measure how fast a model answers on this machine, by engine, threads and batch, and how much memory it takes.
+
+    What answers many pictures fastest is remembered: evaluate takes it from then on.
 
     Example: depthwise bench model.onnx
 
     Parameters
     ----------
     model
-        An exported .onnx file (needs no torch), or a run folder or a model file (then PyTorch computes).
+        An exported file (.onnx and .xml need no torch), or a run folder or a model file (then PyTorch computes).
     seconds
         About how long to measure times; memory comes on top. What does not fit in is left out, and said so.
     """
-    if model.suffix != ".onnx":
+    if model.suffix not in (".onnx", ".xml", ".tflite"):
         require("torch", "train", "measuring a model file in PyTorch")
+    from depthwise.deploy.engine import SUFFIXES
     from depthwise.report.measured import bench_text
     from depthwise.workflows.benching import bench as run_bench
 
@@ -240,7 +278,7 @@ def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, jso
         print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
         return 0
     named = shlex.quote(str(model))
-    step = f"predict {named} PHOTO..." if model.suffix == ".onnx" else f"export {named} --out model.onnx"
+    step = f"predict {named} PHOTO..." if model.suffix in SUFFIXES else f"export {named} --out model.onnx"
     print(f"{bench_text(found)}\n\nNext: depthwise {step}")
     return 0
 

@@ -53,6 +53,13 @@ Views = Annotated[
 ]
 ImageSize = Annotated[int | None, Parameter(help="Side of the network's input, px, in place of the one it has.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
+Engine = Annotated[
+    Literal["auto", "onnxruntime", "openvino", "openvino-bf16"],
+    Parameter(help="What runs an exported file; auto: ONNX Runtime; for evaluate what `depthwise bench` found."),
+]
+EngineThreads = Annotated[
+    int | None, Parameter(name="--threads", help="Processor cores to compute with; default: all.")
+]
 Given = Annotated[tuple[str, ...], Parameter(show=False)]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
 

@@ -11,6 +11,8 @@ from cyclopts import Parameter
 from depthwise.cli.app import (
     AsJson,
     Device,
+    Engine,
+    EngineThreads,
     Factory,
     Given,
     ImageSize,
@@ -186,6 +188,8 @@ def evaluate(
     json_: AsJson = False,
     factory: Factory = None,
     device: Device = "auto",
+    engine: Engine = "auto",
+    threads: EngineThreads = None,
     workers: Workers = None,
 ) -> int:
     """Tell how good a model is and how sure that is: accuracy, calibration, recall and precision per class.
@@ -205,9 +209,10 @@ def evaluate(
     target_error
         Say how many photos would prove that at most this share of answers is wrong (0.01).
     """
+    from depthwise.deploy.engine import SUFFIXES, Choice
     from depthwise.workflows.evaluation import evaluate as run_evaluate
 
-    if model.suffix != ".onnx":
+    if model.suffix not in SUFFIXES:
         require("torch", "train", "evaluating a model file")
     terminal = terminal_of(is_say_result=False)
     result = run_evaluate(
@@ -220,6 +225,7 @@ def evaluate(
         allow_other_split=allow_other_split,
         factory=factory,
         device=device,
+        choice=Choice(engine, threads),
         workers=workers,
         console=terminal,
     )

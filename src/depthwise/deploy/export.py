@@ -51,23 +51,39 @@ class Deployable(nn.Module):
 
 def to_onnx(model: nn.Module, card: Card, *, takes_any_size: bool = True) -> Any:
     """Return the whole as an onnx.ModelProto. `takes_any_size=False` leaves the resizing out: photos have the size."""
+    return assemble(trace_network(model, card), card, takes_any_size=takes_any_size)
+
+
+def trace_network(model: nn.Module, card: Card) -> Any:
+    """Return what follows the resizing as an onnx.ModelProto: `levels` -> `outputs_of(card)`."""
+    side, channels = card.geometry.image_size, card.geometry.channels
+    example = torch.zeros(2, channels, side, side)
+    return _trace(deployable(model, card), example, ("levels", *outputs_of(card)), dynamic=(0,))
+
+
+def deployable(model: nn.Module, card: Card) -> "Deployable":
+    """Return the network with what goes before and after it."""
+    gives_features = "features" in outputs_of(card)
+    return Deployable(model.eval(), card.geometry, card.temperature, gives_features=gives_features)
+
+
+def outputs_of(card: Card) -> tuple[str, ...]:
+    """Return the names of what an exported file gives."""
+    return ("probabilities", "logits", *(["features"] if read_decision(card).needs_features else []))
+
+
+def assemble(network: Any, card: Card, *, takes_any_size: bool) -> Any:
+    """Return `trace_network`'s graph, or an INT8 form of it, behind the nodes that take photos."""
     from onnx import TensorProto, helper
 
     side, channels = card.geometry.image_size, card.geometry.channels
-    gives_features = read_decision(card).needs_features
-    names = ("probabilities", "logits", *(["features"] if gives_features else []))
-    network = _trace(
-        Deployable(model.eval(), card.geometry, card.temperature, gives_features=gives_features),
-        torch.zeros(2, channels, side, side),
-        ("levels", *names),
-        dynamic=(0,),
-    )
     shape = ["batch", "height", "width", channels] if takes_any_size else ["batch", side, side, channels]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, shape)
     front = _resizing(card.geometry) if takes_any_size else _as_it_is("levels")
     widths = {"features": "features"}
     outputs = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", widths.get(n, len(card.classes))]) for n in names
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", widths.get(n, len(card.classes))])
+        for n in outputs_of(card)
     ]
     graph = helper.make_graph(
         [*front, *network.graph.node], card.model, [images], outputs, initializer=network.graph.initializer
@@ -81,10 +97,15 @@ def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
     """Return the file's bytes, with the card, where its class activation map lies, and `more` in its metadata."""
     from onnx import helper
 
-    metadata = {"card": replace(card, training={}).to_json(), "class_map": find_head(proto.graph)} | more
-    helper.set_model_props(proto, {KEY: json.dumps(metadata, ensure_ascii=False)})
+    whole = metadata_of(card, {"class_map": find_head(proto.graph)} | more)
+    helper.set_model_props(proto, {KEY: json.dumps(whole, ensure_ascii=False)})
     data: bytes = proto.SerializeToString()
     return data
+
+
+def metadata_of(card: Card, more: dict[str, Any]) -> dict[str, Any]:
+    """Return what every exported file says of itself; how it was trained stays at home: it names folders."""
+    return {"card": replace(card, training={}).to_json()} | more
 
 
 def _as_it_is(output: str) -> list[Any]:

@@ -49,14 +49,20 @@ class Comparison:
         return values
 
 
-def compare(before: Logits, after: Logits, temperature: float, labels: NDArray[np.int64] | None) -> Comparison:
+def compare(
+    before: Logits,
+    after: Logits,
+    temperature: float,
+    labels: NDArray[np.int64] | None,
+    tolerance: float = TOLERANCE,
+) -> Comparison:
     """Compare logits (N, K) of the model and of the exported file; N must be above 0."""
     first, second = (softmax(logits / np.float32(temperature)) for logits in (before, after))
     differences = difference(before, after, temperature)
     chosen = second.argmax(axis=1)
     behind = first.max(axis=1) - np.take_along_axis(first, chosen[:, None], axis=1)[:, 0]
     is_same = behind <= TOLERANCE
-    differing = np.flatnonzero(~is_same | ~(differences <= TOLERANCE))  # nan differs
+    differing = np.flatnonzero(~is_same | ~(differences <= tolerance))  # nan differs
     accuracies = [None if labels is None else float((x.argmax(axis=1) == labels).mean()) for x in (first, second)]
     return Comparison(
         num_images=len(before),
@@ -64,7 +70,7 @@ def compare(before: Logits, after: Logits, temperature: float, labels: NDArray[n
         max_probability_difference=float(differences.max()),
         accuracy_before=accuracies[0],
         accuracy_after=accuracies[1],
-        tolerance=TOLERANCE,
+        tolerance=tolerance,
         differing=tuple(int(place) for place in differing),
     )
 
@@ -110,6 +116,11 @@ def check_golden(engine: Engine, golden: list[dict[str, Any]]) -> float:
         apart = float(difference(wanted, found, engine.card.temperature)[0])
         worst = max(worst, apart if np.isfinite(apart) else float("inf"))
     return worst
+
+
+def tolerance_of(metadata: dict[str, Any]) -> float:
+    """Return the largest difference of a probability that an exported file allows another machine to make."""
+    return float(metadata.get("verification", {}).get("tolerance", TOLERANCE))
 
 
 def fingerprint(data: bytes) -> str:

@@ -21,6 +21,7 @@ def bench_text(found: Benchmark) -> str:
     cores = f"{found.num_processors} core{'s' * (found.num_processors > 1)}"
     rows = [
         (
+            row.engine,
             str(row.threads),
             str(row.batch),
             f"{row.timing.p50_ms:.2f}",
@@ -31,18 +32,29 @@ def bench_text(found: Benchmark) -> str:
         )
         for row in found.rows
     ]
-    head = ("threads", "batch", "p50 ms", "p95 ms", "images/s", "memory MiB", "calls")
+    head = ("engine", "threads", "batch", "p50 ms", "p95 ms", "images/s", "memory MiB", "calls")
     lines = [
         f"{found.path}: {found.model}, {found.image_size} px, {found.engine} on {found.processor}, {cores}",
         "",
-        table(head, rows, left=0),
+        table(head, rows),
         "",
         "From pixels of the network's size to logits; reading and resizing photos is not in it. Memory: the peak of a "
         "fresh process.",
     ]
     if found.left_out:
-        named = ", ".join(f"{s.threads} x {s.batch}" for s in found.left_out)
+        named = ", ".join(f"{s.engine} {s.threads} x {s.batch}" for s in found.left_out)
         lines.append(f"Left out, as --seconds is too short for it (threads x batch): {named}")
+    for engine, apart in found.differences.items():
+        if not found.is_trusted(engine):
+            lines.append(
+                f"Never chosen automatically: {engine}, whose probabilities are up to {apart:.2g} from what they were "
+                f"at export (allowed: {found.tolerance:g})"
+            )
+    if row := found.best:
+        lines.append(
+            f"For many pictures evaluate now takes {row.engine}, {row.threads} "
+            f"thread{'s' * (row.threads > 1)}, {row.batch} picture{'s' * (row.batch > 1)} at a time"
+        )
     return "\n".join(lines)
 
 

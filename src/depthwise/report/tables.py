@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from depthwise.console import shown
 
@@ -62,11 +62,26 @@ def export_text(result: ExportResult) -> str:
     lines = [
         f"{result.path}: {result.num_bytes / 2**20:.1f} MiB",
         f"Compared with the model in PyTorch on {found.num_images:,} {what}: {found.top1_agreement:.2%} same answers, "
-        f"probabilities differ by {found.max_probability_difference:.1e} at most (allowed: {found.tolerance:g})",
+        f"probabilities differ by {found.max_probability_difference:.1e} at most"
+        + f" (allowed: {found.tolerance:g})"
+        * (result.int8 is None),
     ]
     if found.accuracy_before is not None and found.accuracy_after is not None:
         lines.append(f"Right: {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} after")
+    if result.int8:
+        lines += _int8_lines(result.int8)
     return "\n".join([*lines, f"Evidence: {result.evidence}"])
+
+
+def _int8_lines(found: dict[str, Any]) -> list[str]:
+    """Return what INT8 costs and gains."""
+    back = found["float_layers"]
+    return [
+        f"INT8 loses {found['loss']:.2%} (allowed: {found['max_loss']:.2%}), calibrated on {found['num_calibration']} "
+        f"training photos; {len(back)} of {found['num_layers']} layers stay in float",
+        f"{found['size_ratio']:.1f}x smaller than in float, {found['speedup']:.2f}x as fast here "
+        f"({found['p50_ms']:.2f} ms for one picture, {found['p50_ms_float']:.2f} in float)",
+    ]
 
 
 def cost_table(grid: Sequence[Cost]) -> str:

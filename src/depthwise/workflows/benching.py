@@ -3,27 +3,30 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.artifact import Card
 from depthwise.console import Quiet
-from depthwise.deploy.engine import OnnxEngine
+from depthwise.deploy.engine import SUFFIXES, Choice, EngineName
 from depthwise.deploy.measure import Timing, affordable, interleave
 from depthwise.deploy.predict import Engine
-from depthwise.deploy.verify import noise
+from depthwise.deploy.verify import check_golden, noise, tolerance_of
 from depthwise.errors import UserError
 from depthwise.machine import num_processors, peak_mib, processor
 from depthwise.metrics import Logits
+from depthwise.workflows import finding
 from depthwise.workflows.loading import load
+from depthwise.workflows.opening import open_engine
 from depthwise.workflows.run_folder import find_model
 
 BATCHES = (1, 8, 32)
@@ -35,6 +38,19 @@ class Setting(NamedTuple):
 
     threads: int
     batch: int
+    engine: str = "onnxruntime"
+
+    @property
+    def who(self) -> "Who":
+        """Who answers, whatever the batch."""
+        return Who(self.engine, self.threads)
+
+
+class Who(NamedTuple):
+    """An engine with so many threads."""
+
+    engine: str
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Row:
 
     threads: int
     batch: int
+    engine: str
     timing: Timing
     """Of one batch."""
     peak_mib: float | None
@@ -55,7 +72,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        counts = {"threads": self.threads, "batch": self.batch}
+        counts = {"engine": self.engine, "threads": self.threads, "batch": self.batch}
         return counts | asdict(self.timing) | {"images_per_s": self.images_per_s, "peak_mib": self.peak_mib}
 
 
@@ -73,10 +90,25 @@ class Benchmark:
     rows: tuple[Row, ...]
     left_out: tuple[Setting, ...]
     """What would have taken longer than there was time for."""
+    differences: dict[str, float]
+    """By engine: how far probabilities are, at most, from what they were on the pictures in the file."""
+    tolerance: float
+    """How far they may be for an engine to be chosen."""
+
+    @property
+    def best(self) -> Row | None:
+        """What answers many pictures fastest, of the engines that compute what they should."""
+        trusted = [row for row in self.rows if self.is_trusted(row.engine)]
+        return max(trusted, key=lambda row: row.images_per_s, default=None)
+
+    def is_trusted(self, engine: str) -> bool:
+        """Whether an engine was checked and computes what it should."""
+        return self.differences.get(engine, float("inf")) <= self.tolerance
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, as the command line prints them."""
         told = {name: getattr(self, name) for name in ("model", "image_size", "engine", "processor", "num_processors")}
+        told |= {"differences": self.differences, "tolerance": self.tolerance}
         rows = {"rows": [row.to_json() for row in self.rows], "left_out": [s._asdict() for s in self.left_out]}
         return {"path": str(self.path)} | told | rows
 
@@ -84,7 +116,10 @@ class Benchmark:
 def bench(
     model: str | Path, *, seconds: float = 20.0, factory: str | None = None, console: Quiet | None = None
 ) -> Benchmark:
-    """Measure a model file on the CPU: an `.onnx` by ONNX Runtime, without torch; any other, or a run, by PyTorch.
+    """Measure a model file on the CPU: an exported one by what runs it, without torch; any other, or a run, by PyTorch.
+
+    An `.onnx` runs in ONNX Runtime and, where it is installed, in OpenVINO, also in bfloat16 where the processor can.
+    The fastest that computes what it should on the pictures in the file is remembered for `evaluate`.
 
     With 1 and 2 threads and as many as there are processors, and batches of 1, 8 and 32 pictures of the network's own
     size: reading and resizing photos is not in it. Times take about `seconds`; the memory, which fresh processes tell,
@@ -93,50 +128,81 @@ def bench(
     if not seconds > 0:
         raise UserError(f"--seconds {seconds:g}: need more than 0")
     console, path = console or Quiet(), find_model(model)
-    settings = _settings()
-    with _engines(path, factory, {setting.threads for setting in settings}) as engines:
+    settings = _settings(_names(path))
+    with _engines(path, factory, {setting.who for setting in settings}) as engines:
         card = next(iter(engines.values())).card
-        calls = {setting: _call(engines[setting.threads], setting.batch) for setting in settings}
+        differences, tolerance = _differences(engines)
+        calls = {setting: _call(engines[setting.who], setting.batch) for setting in settings}
         kept = affordable(_costs(calls), seconds)
         timings = interleave({setting: calls[setting] for setting in kept}, seconds)
     rows = [Row(*s, timings[s], _memory(path, s, factory)) for s in console.track(kept, len(kept), "Measuring memory")]
-    return Benchmark(
+    found = Benchmark(
         path,
         card.model,
         card.geometry.image_size,
         _name(path),
         processor(),
         num_processors(),
-        tuple(sorted(rows, key=lambda row: (row.threads, row.batch))),
+        tuple(sorted(rows, key=lambda row: (row.engine, row.threads, row.batch))),
         tuple(sorted(setting for setting in settings if setting not in kept)),
+        differences,
+        tolerance,
     )
+    if found.best:
+        finding.keep(path, Choice(cast(EngineName, found.best.engine), found.best.threads, found.best.batch))
+    return found
 
 
-def answer_once(model: str, threads: str, batch: str, factory: str = "") -> None:
+def answer_once(model: str, threads: str, batch: str, engine: str = "onnxruntime", factory: str = "") -> None:
     """Load a model, answer one batch and print the most memory that this process had, MiB. What a child runs."""
-    with _engines(Path(model), factory or None, {int(threads)}) as engines:
-        _call(engines[int(threads)], int(batch))()
+    who = Who(engine, int(threads))
+    with _engines(Path(model), factory or None, {who}) as engines:
+        _call(engines[who], int(batch))()
     sys.stdout.write(f"{peak_mib()}\n")
 
 
-def _settings() -> list[Setting]:
+def _names(path: Path) -> list[str]:
+    """Return the engines that can run the file here; for a model file PyTorch."""
+    if path.suffix not in (".onnx", ".xml"):
+        return ["auto" if path.suffix in SUFFIXES else "pytorch"]
+    names = ["onnxruntime"] if path.suffix == ".onnx" else []
+    if find_spec("openvino") or not names:
+        from depthwise.deploy.openvino_engine import has_bf16
+
+        names += ["openvino", *["openvino-bf16"] * has_bf16()]
+    return names
+
+
+def _differences(engines: Mapping[Who, Engine]) -> tuple[dict[str, float], float]:
+    """Return how far each engine is from what was computed at export, and how far it may be; nothing for PyTorch."""
+    one_each = {who.engine: engine for who, engine in engines.items()}
+    metadata = [getattr(engine, "metadata", {}) for engine in one_each.values()]
+    found = {
+        name: check_golden(engine, known["golden"])
+        for (name, engine), known in zip(one_each.items(), metadata, strict=True)
+        if known.get("golden")
+    }
+    return found, tolerance_of(metadata[0])
+
+
+def _settings(names: Iterable[str]) -> list[Setting]:
     """Return the settings to measure, the cheapest batch first."""
     counts = sorted({count for count in (1, 2, num_processors()) if count <= num_processors()})
-    return [Setting(threads, batch) for batch in BATCHES for threads in counts]
+    return [Setting(threads, batch, name) for batch in BATCHES for threads in counts for name in names]
 
 
 @contextmanager
-def _engines(path: Path, factory: str | None, counts: Iterable[int]) -> Iterator[dict[int, Engine]]:
-    """Yield an engine for each count of threads; PyTorch's own count is put back afterwards."""
-    if path.suffix == ".onnx":
-        yield {threads: OnnxEngine(path, threads=threads) for threads in counts}
+def _engines(path: Path, factory: str | None, wanted: Iterable[Who]) -> Iterator[dict[Who, Engine]]:
+    """Yield the engines; PyTorch's own count of threads is put back afterwards."""
+    if path.suffix in SUFFIXES:
+        yield {who: open_engine(path, Choice(cast(EngineName, who.engine), who.threads)) for who in sorted(wanted)}
         return
     engine = load(path, "cpu", factory).engine
     import torch
 
     before = torch.get_num_threads()
     try:
-        yield {threads: Limited(engine, threads) for threads in counts}
+        yield {who: Limited(engine, who.threads) for who in sorted(wanted)}
     finally:
         torch.set_num_threads(before)
 
@@ -160,9 +226,16 @@ class Limited:
         return self.engine.logits(images)
 
 
+TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "ai-edge-litert": "LiteRT", "torch": "PyTorch"}
+
+
 def _name(path: Path) -> str:
-    package, name = ("onnxruntime", "ONNX Runtime") if path.suffix == ".onnx" else ("torch", "PyTorch")
-    return f"{name} {version(package)}"
+    """Return who computes, with versions."""
+    if path.suffix in (".onnx", ".xml"):
+        packages = [name for name in _names(path) if name in TITLES]
+    else:
+        packages = ["ai-edge-litert" if path.suffix == ".tflite" else "torch"]
+    return ", ".join(f"{TITLES[package]} {version(package)}" for package in packages)
 
 
 def _call(engine: Engine, batch: int) -> Callable[[], object]:
@@ -173,14 +246,14 @@ def _call(engine: Engine, batch: int) -> Callable[[], object]:
 def _costs(calls: dict[Setting, Callable[[], object]]) -> dict[Setting, float]:
     """Return about how many seconds each call takes, from single pictures: their first answer only warms up."""
     costs: dict[Setting, float] = {}
-    for (threads, batch), call in calls.items():  # the smallest batch comes first
+    for (threads, batch, name), call in calls.items():  # the smallest batch comes first
         if batch == BATCHES[0]:
             call()
             started = time.perf_counter()
             call()
-            costs[Setting(threads, batch)] = time.perf_counter() - started
+            costs[Setting(threads, batch, name)] = time.perf_counter() - started
         else:
-            costs[Setting(threads, batch)] = batch * costs[Setting(threads, BATCHES[0])]
+            costs[Setting(threads, batch, name)] = batch * costs[Setting(threads, BATCHES[0], name)]
     return costs
 
 
@@ -188,6 +261,7 @@ def _memory(path: Path, setting: Setting, factory: str | None) -> float | None:
     """Return a fresh process' peak, MiB."""
     if peak_mib() is None:
         return None
-    command = [sys.executable, "-c", CHILD, str(path), str(setting.threads), str(setting.batch), factory or ""]
+    how = [str(path), str(setting.threads), str(setting.batch), setting.engine, factory or ""]
+    command = [sys.executable, "-c", CHILD, *how]
     reply = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8")
     return float(reply.stdout.split()[-1])

@@ -10,6 +10,7 @@ import numpy as np
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.views import ViewKind
+from depthwise.deploy.engine import Choice
 from depthwise.deploy.outcome import Outcome
 from depthwise.errors import UserError
 from depthwise.metrics import Assessment, Scores, photos_needed
@@ -102,6 +103,7 @@ def evaluate(
     allow_other_split: bool = False,
     factory: str | None = None,
     device: str = "auto",
+    choice: Choice | None = None,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> Evaluation:
@@ -115,7 +117,9 @@ def evaluate(
     if target_error is not None and not 0 < target_error < 1:
         raise UserError(f"--target-error {target_error:g}: a share of wrong answers above 0 and below 1, like 0.01")
     path = find_model(model)
-    classifier = load(path, device, factory, image_size=image_size, views=views, console=console)
+    classifier = load(
+        path, device, factory, image_size=image_size, views=views, choice=choice, is_large=True, console=console
+    )
     found = measure(path, classifier, data, split, allow_other_split, workers, console)
     assessment = found.assess()
     return Evaluation(

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from depthwise import artifact
 from depthwise.console import Quiet
 from depthwise.data.views import ViewKind
-from depthwise.deploy.engine import OnnxEngine
+from depthwise.deploy.engine import SUFFIXES, Choice, OnnxEngine
 from depthwise.deploy.predict import Classifier
 from depthwise.errors import UserError, require
+from depthwise.workflows import finding
+from depthwise.workflows.opening import open_engine
 from depthwise.workflows.run_folder import find_model
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ def load(
     *,
     image_size: int | None = None,
     views: ViewKind = "1",
-    threads: int | None = None,
+    choice: Choice | None = None,
+    is_large: bool = False,
     console: Quiet | None = None,
 ) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
@@ -31,17 +34,21 @@ def load(
     An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the
     package.module:function that makes the network of a file that was trained with your own; nothing else in a file is
     ever called. `image_size` replaces the side of the network's input, where the network takes other sizes and is not
-    exported; `views`: of which views of a photo the probabilities are averaged. `threads`: processors that one call of
-    an `.onnx` file's engine computes with, all by default.
+    exported; `views`: of which views of a photo the probabilities are averaged. `choice` says
+    what runs an exported file: by default ONNX Runtime, but for large work (`is_large`) what `depthwise bench` found.
     """
     path = find_model(path)
-    if path.suffix == ".onnx":
+    choice = choice or Choice()
+    if path.suffix in SUFFIXES:
         if image_size is not None:
             raise UserError(
                 f"--image-size {image_size}: an exported file computes at the size that it was exported with; give the "
                 "run folder or the model file that it was made from"
             )
-        return Classifier(OnnxEngine(path, threads=threads), views, is_concurrent=True)
+        exported = open_engine(path, (finding.best(path, choice) if is_large else None) or choice)
+        return Classifier(exported, views, is_concurrent=isinstance(exported, OnnxEngine))
+    if choice.engine != "auto":
+        raise UserError(f"--engine {choice.engine} runs exported files; {path.name} is computed in PyTorch")
     card = artifact.read_card(path)
     if card.kind != "model":
         raise UserError(f"{path}: a checkpoint to go on training from, not a model; take best.safetensors beside it")

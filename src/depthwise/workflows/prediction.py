@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -15,6 +15,7 @@ from depthwise.console import Quiet
 from depthwise.data.index import find_pictures
 from depthwise.data.table import harmless
 from depthwise.data.views import ViewKind
+from depthwise.deploy.engine import Choice
 from depthwise.deploy.predict import Classifier, Prediction
 from depthwise.errors import Interrupted, UserError
 from depthwise.workflows.answer_file import ANY_NAME, AnswerFile, maker
@@ -85,6 +86,7 @@ def predict(
     image_size: int | None = None,
     factory: str | None = None,
     device: str = "auto",
+    choice: Choice | None = None,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> Tally:
@@ -98,7 +100,10 @@ def predict(
     # One photo has all processors to itself. Of many, each processor reads some and computes their answers.
     options: dict[str, Any] = {"views": views, "image_size": image_size}
     console = console or Quiet()
-    classifier = load(model, device, factory, **options, threads=None if is_one else 1, console=console)
+    choice = choice or Choice()
+    if not is_one and choice.threads is None and not choice.engine.startswith("openvino"):
+        choice = replace(choice, threads=1)
+    classifier = load(model, device, factory, **options, choice=choice, console=console)
     photos = expand(arguments, lines) if is_live else list(expand(arguments, lines))
     work = _Work(classifier, top_k, workers, is_live, console)
     if output.path is None:

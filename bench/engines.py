@@ -1,0 +1,92 @@
+"""What `depthwise bench` chooses, against bare ONNX Runtime and bare OpenVINO on the same file, interleaved.
+
+python bench/engines.py [NETWORK...]     # two minutes each; the others stay as they were measured
+
+Random weights (time does not depend on them), 224 px, float32 everywhere, all cores. `ours` is our engine: for one
+picture ONNX Runtime, for 32 what `bench` found.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import onnxruntime
+import openvino
+import record
+import torch
+
+from depthwise import artifact
+from depthwise.data.geometry import Geometry
+from depthwise.deploy.engine import Choice, EngineName
+from depthwise.deploy.measure import interleave
+from depthwise.deploy.verify import noise
+from depthwise.models.create import create_model
+from depthwise.workflows.benching import bench
+from depthwise.workflows.exporting import export
+from depthwise.workflows.opening import open_engine
+
+NETWORKS = ("mobilenet_v3_small", "efficientnet_lite0", "resnet18")
+BATCHES = (1, 32)
+ENGINES = ("onnxruntime", "openvino")
+"""Not bfloat16: with random weights it would pass."""
+SECONDS = 4.0
+
+
+def bare(path: Path, batch: int) -> dict[str, Callable[[], Any]]:
+    """Return the two runtimes as their manuals show them, on this size of batch."""
+    images = noise(batch, 224, 3)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    core = openvino.Core()
+    model = core.read_model(path)
+    model.reshape([batch, 224, 224, 3])
+    request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    return {
+        "onnxruntime": partial(session.run, ["logits"], {"images": images}),
+        "openvino": partial(request.infer, {"images": images}),
+    }
+
+
+def rows(name: str, folder: Path) -> list[dict[str, Any]]:
+    """Return the times of one network for each batch."""
+    torch.manual_seed(0)
+    card = artifact.Card("model", name, {}, False, tuple("abcdefghij"), Geometry(224))
+    artifact.write(folder / "m.safetensors", card, create_model(name, 10).state_dict())
+    path = folder / f"{name}.onnx"
+    export(folder / "m.safetensors", path, fixed_size=True)
+    fast = max(
+        (row for row in bench(path, seconds=8.0).rows if row.engine in ENGINES), key=lambda row: row.images_per_s
+    )
+    choice = Choice(cast(EngineName, fast.engine), fast.threads, fast.batch)
+    found = []
+    for batch in BATCHES:
+        engine = open_engine(path, choice if batch > 1 else Choice())
+        times = interleave({"ours": partial(engine.logits, noise(batch, 224, 3)), **bare(path, batch)}, SECONDS)
+        ms = {who: round(timing.p50_ms, 2) for who, timing in times.items()}
+        ratio = min(ms["onnxruntime"], ms["openvino"]) / ms["ours"]
+        found.append({"network": name, "batch": batch, "p50_ms": ms, "best_bare_over_ours": round(ratio, 2)})
+    found[-1]["chosen"] = asdict(choice)
+    return found
+
+
+def main() -> None:
+    """Measure and record."""
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["DEPTHWISE_CACHE"] = name  # what this finds is not for the user
+        asked = sys.argv[1:] or NETWORKS
+        found = [row for network in asked for row in rows(network, Path(name))]
+    path = record.RESULTS / "engines.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    found = sorted([row for row in known if row["network"] not in asked] + found, key=lambda row: row["network"])
+    versions = {package: version(package) for package in ("onnxruntime", "openvino")}
+    record.write("engines", {"versions": versions, "rows": found})
+
+
+if __name__ == "__main__":
+    main()
