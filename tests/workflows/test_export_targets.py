@@ -24,7 +24,7 @@ def trained_v3(photos, tmp_path_factory):
     """MobileNetV3, narrow: squeeze-and-excite, hard-swish and depthwise layers."""
     out = tmp_path_factory.mktemp("v3") / "run"
     how = ["--model", "mobilenet_v3_small", "--set", "width=0.35", "--epochs", "6", "--batch-size", "6", "--lr", "0.05"]
-    how += ["--image-size", "16"]
+    how += ["--image-size", "16", "--recipe", "none", "--no-report"]
     assert run(["train", str(photos), "--out", str(out), *how, "--workers", "1", "--threads", "1"]) == 0
     return out
 
@@ -148,9 +148,9 @@ def test_a_spoiled_int8_model_is_refused_with_the_loss_of_each_class_and_leaves_
 
 def test_the_layer_that_costs_most_goes_back_to_float(trained_v3, hasty, tmp_path, monkeypatch):
     spoil(monkeypatch, lambda name: "blocks.3.project" in name)
-    result = dw.export(trained_v3, tmp_path / "m.onnx", int8=True, max_loss=0.1, fixed_size=True)
+    result = dw.export(trained_v3, tmp_path / "m.onnx", int8=True, max_loss=0.2, fixed_size=True)
     assert 1 <= len(result.int8["float_layers"]) <= 2
-    assert result.int8["loss"] <= 0.1
+    assert result.int8["loss"] <= 0.2
     names = {c.name for c in onnx.load(tmp_path / "m.onnx").graph.initializer}
     assert not any("blocks.3.project.conv.weight_scale" in name for name in names)
 
