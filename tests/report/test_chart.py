@@ -19,10 +19,11 @@ from depthwise.report.reliability import reliability_chart
         (0, 0.1, [0, 0.02, 0.04, 0.06, 0.08, 0.1]),
         (-3, 12, [-5, 0, 5, 10, 15]),
         (1, 1, [0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06]),
+        (0, 1e-12, [k * 2e-13 for k in range(6)]),
     ],
 )
 def test_axes_have_round_steps_around_the_values(low, high, steps):
-    assert round_steps(low, high) == pytest.approx(steps)
+    assert round_steps(low, high) == pytest.approx(steps, abs=1e-18)
 
 
 def places(chart):

@@ -249,7 +249,7 @@ def test_other_settings_are_refused_by_name(photos, tmp_path, capsys):
     assert run([*command, "--epochs", "1"]) == 0
     assert run([*command, "--epochs", "2", "--momentum", "0.5", "--no-flip"]) == 2
     said = capsys.readouterr().err
-    assert "flip: True in the run, False now" in said
+    assert "flip: not given in the run, False now" in said
     assert "momentum: 0.9 in the run, 0.5 now" in said
     assert "--allow-changes" in said
     assert run([*command, "--epochs", "2", "--momentum", "0.5", "--allow-changes"]) == 0
@@ -333,6 +333,9 @@ def test_a_killed_process_loses_at_most_the_epoch_under_way(photos, unbroken, tm
         "0.05",
         "--image-size",
         "16",
+        "--recipe",
+        "none",
+        "--no-report",
     ]
     command = [sys.executable, "-m", "depthwise", "train", str(photos), "--out", str(out), *flags, "--epochs", "3"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -74,7 +74,7 @@ def test_a_warm_start_goes_on_without_its_model(donor, photos, tmp_path, capsys)
     model.unlink()
     assert train(photos, tmp_path / "run", *flags, epochs=2) == 0
     assert train(photos, tmp_path / "run", "--resume", epochs=3) == 2
-    assert f"init: {model} in the run, None now" in capsys.readouterr().err
+    assert f"init: {model} in the run, not given now" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,9 @@ def test_the_donors_options_hold_without_being_repeated(donor, photos, tmp_path)
 
 def test_training_begins_with_others_weights(photos, tmp_path, capsys):
     out = tmp_path / "run"
+    plain = ["--recipe", "none", "--no-report"]
     flags = ["--model", "efficientnet_lite0", "--pretrained", "package", "--image-size", "32", "--batch-size", "8"]
+    flags += plain
     assert run(["train", str(photos), "--out", str(out), *flags, "--epochs", "1"]) == 0
     said = capsys.readouterr().out
     assert "Starting from package. Classes kept: red fox; new: crème brûlée, 猫; gone: tench, goldfish" in said
@@ -143,9 +145,9 @@ def test_training_begins_with_others_weights(photos, tmp_path, capsys):
     name = "blocks.5.depthwise.conv.weight"
     assert (tensors[name] - theirs[name]).abs().mean() < 0.1 * theirs[name].abs().mean()
     assert run(["train", str(photos), "--out", str(out), *flags, "--epochs", "2", "--resume"]) == 0
-    other = ["--model", "efficientnet_lite0", "--image-size", "32", "--batch-size", "8", "--lr", "0.01"]
+    other = ["--model", "efficientnet_lite0", "--image-size", "32", "--batch-size", "8", "--lr", "0.01", *plain]
     assert run(["train", str(photos), "--out", str(out), *other, "--epochs", "3", "--resume"]) == 2
-    assert "pretrained: package in the run, None now" in capsys.readouterr().err
+    assert "pretrained: package in the run, not given now" in capsys.readouterr().err
 
 
 def test_weights_come_from_one_place(donor, photos, tmp_path, capsys):

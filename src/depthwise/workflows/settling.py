@@ -8,6 +8,14 @@ from depthwise.config import TrainConfig
 from depthwise.errors import UserError
 
 
+def refuse_rivals(init: str | Path | None, pretrained: str | None, resume: str, *, overwrite: bool) -> None:
+    """Raise UserError for arguments of training that contradict each other."""
+    if init and pretrained:
+        raise UserError("--init and --pretrained both name weights to start from: give one of them")
+    if resume == "auto" and overwrite:
+        raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
+
+
 def settle(config: TrainConfig, init: str | Path | None) -> TrainConfig:
     """Return the configuration with the optimiser's own numbers where none are given, and the teacher's full path.
 

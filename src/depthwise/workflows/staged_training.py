@@ -12,6 +12,7 @@ from depthwise.errors import UserError
 from depthwise.workflows.recipe_choice import choose_recipe, recorded_recipe
 from depthwise.workflows.recipes import HEAD, Recipe, read_recipe
 from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.settling import refuse_rivals
 from depthwise.workflows.training import TrainResult, default_folder
 from depthwise.workflows.training import train as train_once
 
@@ -36,6 +37,7 @@ def train(
     if isinstance(config, TrainConfig):
         return train_once(data, out, config, init=init, console=console, **how)
     console, wishes = console or Quiet(), dict(config or {})
+    refuse_rivals(init, wishes.get("pretrained"), how.get("resume", "never"), overwrite=how.get("overwrite", False))
     if init:  # a model of ours knows its own settings best
         wishes.setdefault("recipe", "none")
     recipe = _settle(Path(data), out, wishes, console)

@@ -24,7 +24,7 @@ from depthwise.workflows.checkpoints import Checkpoints
 from depthwise.workflows.computing import settle_machine, settle_method
 from depthwise.workflows.devices import choose_device
 from depthwise.workflows.run_folder import RunFolder
-from depthwise.workflows.settling import settle
+from depthwise.workflows.settling import refuse_rivals, settle
 from depthwise.workflows.teaching import read_teacher, teacher_hash
 from depthwise.workflows.tensorboard_events import Events
 from depthwise.workflows.training_data import TrainingPictures, load_pictures
@@ -89,11 +89,8 @@ def train(
     """
     every = SaveEvery.parse(save_every)
     config = settle(config or TrainConfig(), init)
-    if init and config.pretrained:
-        raise UserError("--init and --pretrained both name weights to start from: give one of them")
+    refuse_rivals(init, config.pretrained, resume, overwrite=overwrite)
     spec = model_info(config.model)
-    if resume == "auto" and overwrite:
-        raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
     if cache_size is not None and not 0 <= cache_size <= 2**20:
         raise UserError(f"--cache-size {cache_size:g}: GiB, from 0 (nothing is kept) to {2**20:,}")
     if threads is not None and threads < 1:

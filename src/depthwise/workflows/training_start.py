@@ -132,7 +132,8 @@ def _check_same_settings(card: Card, request: Request) -> None:
     old = TrainConfig().to_json() | card.training["config"] | card.training["sources"]
     new = request.config.to_json() | request.sources
     changed = sorted(name for name in {*old, *new} - LENGTH if old.get(name) != new.get(name))
-    listing = "\n".join(f"  {name}: {old.get(name)} in the run, {new.get(name)} now" for name in changed)
+    then, now = ({name: values.get(name, "not given") for name in changed} for values in (old, new))
+    listing = "\n".join(f"  {name}: {then[name]} in the run, {now[name]} now" for name in changed)
     if BUILT_IN & set(changed):
         raise UserError(
             f"{request.folder.path} cannot go on as another network, with another input or in another order:\n"
