@@ -24,7 +24,7 @@ def trained_v3(photos, tmp_path_factory):
     """MobileNetV3, narrow: squeeze-and-excite, hard-swish and depthwise layers."""
     out = tmp_path_factory.mktemp("v3") / "run"
     how = ["--model", "mobilenet_v3_small", "--set", "width=0.35", "--epochs", "6", "--batch-size", "6", "--lr", "0.05"]
-    how += ["--image-size", "16"]
+    how += ["--image-size", "16", "--recipe", "none", "--no-report"]
     assert run(["train", str(photos), "--out", str(out), *how, "--workers", "1", "--threads", "1"]) == 0
     return out
 
