@@ -118,7 +118,7 @@ def test_one_failure_is_tried_again_at_once(photos: Path, unbroken, tmp_path: Pa
 def test_two_failures_are_said_and_training_goes_on(
     photos: Path, unbroken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    at_checkpoints(monkeypatch, range(1, 3))
+    at_checkpoints(monkeypatch, range(2, 4))  # the first is written before the first step
     heard = Heard()
     train(photos, tmp_path / "run", heard)
     assert len(heard.warnings) == 2
@@ -130,7 +130,7 @@ def test_two_failures_are_said_and_training_goes_on(
 def test_a_final_save_that_fails_ends_with_what_to_do(
     photos: Path, unbroken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    at_checkpoints(monkeypatch, range(4, 1000))
+    at_checkpoints(monkeypatch, range(5, 1000))
     with pytest.raises(UserError) as got:
         train(photos, tmp_path / "run")
     said = str(got.value)

@@ -1,5 +1,6 @@
 """`depthwise train`: a recipe's stages, one run after the other; the best model of all of them is kept."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,8 @@ def train(
     """
     if isinstance(config, TrainConfig):
         return train_once(data, out, config, init=init, console=console, **how)
-    console, wishes = console or Quiet(), dict(config or {})
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one talks
+    console, wishes = console if console and is_first else Quiet(), dict(config or {})
     refuse_rivals(init, wishes.get("pretrained"), how.get("resume", "never"), overwrite=how.get("overwrite", False))
     if init:  # a model of ours knows its own settings best
         wishes.setdefault("recipe", "none")
