@@ -78,6 +78,9 @@ def test_without_a_gain_the_earlier_stage_s_model_stays(photos, recipe, tmp_path
     head, whole = (tmp_path / name / "best.safetensors" for name in ("run/head", "run"))
     assert result.best_epoch == 0
     assert whole.read_bytes() == head.read_bytes()
+    page = dw.write_report(tmp_path / "run").read_text()
+    assert "the last layer alone, trained before, did better" in page
+    assert "Best epoch</dt><dd>none" in page
 
 
 class Stopping(Quiet):

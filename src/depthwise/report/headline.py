@@ -56,7 +56,7 @@ def notices(report: RunReport) -> list[str]:
 
 def _course(report: RunReport) -> str:
     done, asked = len(report.history.rows), report.history.num_epochs
-    patience, best = report.settings.get("patience"), report.card.training.get("epoch", done)
+    patience, best = report.settings.get("patience"), done if report.best_epoch is None else report.best_epoch
     if not done or done >= asked or (patience and done - best >= patience):
         return ""
     return (

@@ -57,7 +57,7 @@ def run_page(report: RunReport) -> bytes:
         split=SPLITS[report.split],
         headline=headline(report),
         notices=notices(report),
-        curves=curves(report.history, len(report.card.classes), report.card.training.get("epoch")),
+        curves=curves(report.history, len(report.card.classes), report.best_epoch or None),
         confusion=confusion.table_values(report.assessment.scores.confusion, report.card.classes),
         rows=_rows(report),
         reliability=_reliability(report),

@@ -55,6 +55,13 @@ class RunSummary:
         return self.model.resolve().parent.name if self.model.name == "best.safetensors" else self.model.name
 
     @property
+    def best_epoch(self) -> int | None:
+        """The epoch whose weights the model file has; 0: they are of the stage before, where no epoch beat them."""
+        training = self.card.training
+        frozen = training.get("config", {}).get("freeze", "none")
+        return 0 if frozen != self.settings.get("freeze", frozen) else training.get("epoch")
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All settings by name; those of the model file where the run folder has none."""
         flat: dict[str, Any] = {}
