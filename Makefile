@@ -15,7 +15,7 @@ demo: $(READY)
 	$(BIN)/depthwise demo
 
 test: $(READY)
-	$(BIN)/pytest -q -n auto --dist loadfile
+	$(BIN)/pytest -q
 
 crash: $(READY)
 	$(BIN)/pytest -q -s -m 'crash or not crash' tests/crash
