@@ -76,6 +76,29 @@ def test_an_openvino_file_needs_no_torch(trained, photos, tmp_path):
     assert reply.returncode == 0, reply.stderr
 
 
+CTRL_C = """
+import signal, sys
+from pathlib import Path
+from depthwise.deploy.engine import Choice
+from depthwise.workflows.opening import open_engine
+import numpy as np
+
+engines = [open_engine(Path(sys.argv[1]), Choice("openvino")) for _ in range(2)]
+for engine in engines:
+    engine.logits(np.zeros((1, 32, 32, 3), np.uint8))
+del engine, engines[0], engines[0]
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_ctrl_c_is_no_crash_after_openvino_ran_twice(trained, tmp_path):
+    """The plugin of a core that is gone leaves a freed signal stack behind."""
+    dw.export(trained, tmp_path / "model.xml")
+    command = [sys.executable, "-X", "faulthandler", "-c", CTRL_C, str(tmp_path / "model.xml")]
+    reply = subprocess.run(command, capture_output=True, text=True)
+    assert reply.stderr.strip().endswith("KeyboardInterrupt")
+
+
 def test_a_converter_that_spoils_is_found_for_every_kind_of_file(trained, tmp_path, capsys, monkeypatch):
     from depthwise.deploy import openvino_engine
 

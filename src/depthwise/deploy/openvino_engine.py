@@ -1,6 +1,8 @@
 """OpenVINO: runs `.xml` and `.onnx` files on Intel's and Arm's processors. Imports no torch."""
 
 import tempfile
+import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,25 @@ PLACE = ["framework", KEY]
 """Where OpenVINO keeps the metadata of an `.onnx` file, also in the `.xml` that it makes of one."""
 KEPT = 4
 """Sizes of batches that stay compiled: each needs some memory of its own."""
+_LOCK = threading.Lock()
+
+
+@cache
+def _the_core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+def core() -> Any:
+    """Return OpenVINO's core: one for the process, kept until its end.
+
+    Its CPU plugin (2026.4) sets an alternate signal stack for the thread that first uses it, and unmaps it when the
+    core goes. With a second core, or in another thread, the freed stack stays set: Ctrl-C then ends in a segmentation
+    fault.
+    """
+    with _LOCK:
+        return _the_core()
 
 
 class OpenVinoEngine:
@@ -28,11 +49,9 @@ class OpenVinoEngine:
         In float32 unless `is_bf16`: left to itself, OpenVINO computes in bfloat16 where the processor can.
         """
         require("openvino", "openvino", f"running {path} in OpenVINO")
-        import openvino
-
         if not path.is_file():
             raise UserError(f"{path}: no such model file")
-        self.core, self.path = openvino.Core(), path
+        self.core, self.path = core(), path
         try:
             model = self.core.read_model(path)
         except RuntimeError as error:
@@ -79,9 +98,7 @@ class OpenVinoEngine:
 
 def has_bf16() -> bool:
     """Return whether this processor computes in bfloat16."""
-    import openvino
-
-    found: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found: list[str] = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "BF16" in found
 
 
@@ -89,7 +106,7 @@ def to_openvino(onnx: bytes) -> dict[str, bytes]:
     """Return the bytes of a `.xml` and a `.bin` file, in float32, from an ONNX file's. Its metadata come along."""
     import openvino
 
-    model = openvino.Core().read_model(onnx)
+    model = core().read_model(onnx)
     with tempfile.TemporaryDirectory(prefix="depthwise-openvino-") as folder:
         out = Path(folder) / "model.xml"
         openvino.save_model(model, out, compress_to_fp16=False)
