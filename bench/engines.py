@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import onnxruntime
-import openvino
 import record
 import torch
 
@@ -26,6 +25,7 @@ from depthwise import artifact
 from depthwise.data.geometry import Geometry
 from depthwise.deploy.engine import Choice, EngineName
 from depthwise.deploy.measure import interleave
+from depthwise.deploy.openvino_engine import core as openvino_core
 from depthwise.deploy.verify import noise
 from depthwise.models.create import create_model
 from depthwise.workflows.benching import bench
@@ -43,7 +43,7 @@ def bare(path: Path, batch: int) -> dict[str, Callable[[], Any]]:
     """Return the two runtimes as their manuals show them, on this size of batch."""
     images = noise(batch, 224, 3)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    core = openvino.Core()
+    core = openvino_core()  # a second one is a danger, see there
     model = core.read_model(path)
     model.reshape([batch, 224, 224, 3])
     request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
