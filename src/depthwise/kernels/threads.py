@@ -1,11 +1,14 @@
-"""How kernels are run: on numba's own pool, one at a time, on as many threads as PyTorch uses.
+"""How kernels are run: one at a time, on as many threads as PyTorch uses, and where possible on the very same ones.
 
-The layer is `workqueue`: it comes with numba, and its threads sleep between kernels. Those of `omp` spin for a while,
-in a second OpenMP beside PyTorch's own, and the two take each other's cores. It allows one caller at a time, hence the
-lock.
+PyTorch's OpenMP threads spin for milliseconds after each operation: those of another pool have to share the cores
+with them (MobileNetV2 on 2 cores: steps take 1.4 times as long). numba's layer `omp` asks for the same symbols of
+OpenMP, and on Linux finds PyTorch's, which are loaded for all. Elsewhere it would be a second OpenMP; so there it is
+`workqueue`, which comes with numba, and allows one caller at a time, hence the lock.
 """
 
+import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +18,21 @@ import torch
 from numba.core import config as numba_config
 
 config: Any = numba_config  # its values are made when it is imported
+
+
+def _has_pytorchs_threads() -> bool:
+    """Return whether numba's OpenMP layer is there, and works on PyTorch's threads."""
+    if sys.platform != "linux":
+        return False
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")  # after torch, so that it finds what torch has loaded
+    except ImportError:  # no libgomp on this machine but PyTorch's
+        return False
+    return True
+
+
 if "NUMBA_THREADING_LAYER" not in os.environ:
-    config.THREADING_LAYER = "workqueue"
+    config.THREADING_LAYER = "omp" if _has_pytorchs_threads() else "workqueue"
 
 kernel = numba.njit(parallel=True, nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
 """Compiles a function whose last parameter is the number of parts, each one turn of its prange."""
