@@ -1,12 +1,15 @@
-"""Backward of a depthwise convolution that stands between two batch norms, over float32 rows that stay in the cache.
+"""A depthwise convolution that stands between two batch norms, sixteen channels at a time.
 
-PyTorch undoes the norm behind it, then the convolution, then the activation before it: five tensors written and read
-back. Here the next norm's gradient is formed row by row, and so is the activated input, again; from rings of K rows of
-each come the weights' gradient, the input's through its activation, and the sums that the norm before needs: three
-tensors are read, one is written.
+Forward: the norm before and its activation are applied row by row into a ring of K rows, from which come the outputs,
+and the sums that the norm behind needs. One tensor is read, one written, where PyTorch has five.
 
-oneDNN's backward of a 5x5 kernel or of stride 2 takes 10 to 100 times as long as its forward. Its forward is better
-than what numba makes of the same loops, and stays.
+Backward: PyTorch undoes the norm behind it, then the convolution, then the activation before it: five tensors written
+and read back. Here the next norm's gradient is formed row by row into a ring of K rows, and each row of inputs meets
+the rows of it that it had a share in: this gives the weights' gradient, the input's through its activation, and the
+sums that the norm before needs. Three tensors are read, one is written; a row of sixteen channels stays in the first
+cache.
+
+oneDNN's backward of a 5x5 kernel or of stride 2 takes 10 to 100 times as long as its forward.
 """
 
 from typing import Any
@@ -14,216 +17,356 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from depthwise.kernels.lanes import WIDTH, add, fma, load, store, zero
-from depthwise.kernels.norm import LANES, into_float64
-from depthwise.kernels.numbers import activate, inline, narrow, slope, widen
+from depthwise.kernels.lanes import WIDTH, add_to, fma, load, store, zero
+from depthwise.kernels.norm import LANES
+from depthwise.kernels.numbers import activate, inline, slope
 from depthwise.kernels.threads import kernel
 
 F = np.float32
 
 
 @inline
-def _load(kind: Any, low: Any, high: Any, x: Any, i: Any, table: Any, rows: Any, slot: Any, halo: Any) -> None:
-    """Set a ring's row to act(x * table[0] + table[1]) from position `halo` on."""
-    for w in range(x.shape[1]):
-        for c in range(x.shape[2]):
-            rows[slot, halo + w, c] = activate(kind, low, high, widen(x[i, w, c]) * table[c] + table[LANES + c])
+def _undo(kind: Any, low: Any, high: Any, g: Any, z: Any, at: Any, num: Any, step: Any, table: Any, c: Any,
+          back: Any, to: Any) -> None:  # fmt: skip
+    """Set `num` positions of a ring's row to the gradient before the next norm, by norm.undo's table."""
+    mean, scale, shift = load(table, c), load(table, LANES + c), load(table, 2 * LANES + c)
+    by_gradient, by_value, rest = load(table, 3 * LANES + c), load(table, 4 * LANES + c), load(table, 5 * LANES + c)
+    for _ in range(num):
+        v = load(z, at)
+        u = load(g, at) * slope(kind, low, high, v * scale + shift)
+        store(back, to, u * by_gradient + ((v - mean) * by_value + rest))
+        at, to = at + step, to + WIDTH
 
 
 @inline
-def _load_kind(kind: Any, low: Any, high: Any, x: Any, i: Any, table: Any, rows: Any, slot: Any, halo: Any) -> None:
+def _undo_kind(kind: Any, low: Any, high: Any, g: Any, z: Any, at: Any, num: Any, step: Any, table: Any, c: Any,
+               back: Any, to: Any) -> None:  # fmt: skip
+    """Choose the formula outside of the loop."""
     if kind == 0:
-        _load(0, low, high, x, i, table, rows, slot, halo)
+        _undo(0, low, high, g, z, at, num, step, table, c, back, to)
     elif kind == 1:
-        _load(1, low, high, x, i, table, rows, slot, halo)
+        _undo(1, low, high, g, z, at, num, step, table, c, back, to)
     else:
-        _load(2, low, high, x, i, table, rows, slot, halo)
+        _undo(2, low, high, g, z, at, num, step, table, c, back, to)
 
 
 @inline
-def _load_back(
-    kind: Any, low: Any, high: Any, g: Any, z: Any, i: Any, table: Any, rows: Any, slot: Any, halo: Any, stride: Any
-) -> None:
-    """Set every stride-th position of a ring's row to the gradient before the next norm, by norm.undo's table."""
-    for w in range(g.shape[1]):
-        at = halo + w * stride
-        for c in range(g.shape[2]):
-            v = widen(z[i, w, c])
-            u = widen(g[i, w, c]) * slope(kind, low, high, v * table[LANES + c] + table[2 * LANES + c])
-            rows[slot, at, c] = u * table[3 * LANES + c] + (
-                (v - table[c]) * table[4 * LANES + c] + table[5 * LANES + c]
-            )
+def _redo(kind: Any, low: Any, high: Any, x: Any, at: Any, num: Any, step: Any, table: Any, c: Any,
+          rows: Any, to: Any) -> None:  # fmt: skip
+    """Set `num` positions of a row to act(x * table[0] + table[1])."""
+    scale, shift = load(table, c), load(table, LANES + c)
+    for _ in range(num):
+        store(rows, to, activate(kind, low, high, load(x, at) * scale + shift))
+        at, to = at + step, to + WIDTH
 
 
 @inline
-def _load_back_kind(
-    kind: Any, low: Any, high: Any, g: Any, z: Any, i: Any, table: Any, rows: Any, slot: Any, halo: Any, stride: Any
-) -> None:
+def _redo_kind(kind: Any, low: Any, high: Any, x: Any, at: Any, num: Any, step: Any, table: Any, c: Any,
+               rows: Any, to: Any) -> None:  # fmt: skip
     if kind == 0:
-        _load_back(0, low, high, g, z, i, table, rows, slot, halo, stride)
+        _redo(0, low, high, x, at, num, step, table, c, rows, to)
     elif kind == 1:
-        _load_back(1, low, high, g, z, i, table, rows, slot, halo, stride)
+        _redo(1, low, high, x, at, num, step, table, c, rows, to)
     else:
-        _load_back(2, low, high, g, z, i, table, rows, slot, halo, stride)
+        _redo(2, low, high, x, at, num, step, table, c, rows, to)
 
 
 @inline
-def _add_weight_gradient(
-    dw: Any, k: Any, back: Any, p: Any, rows: Any, q: Any, width: Any, step: Any, n: Any, size: Any
-) -> None:
-    """Add to dw[k:], a row of the kernel, the products of a row of gradients with the inputs that it met there.
-
-    Sixteen channels; `p`, `q`: where the rows begin, `step` between inputs of neighbouring outputs, `n` of positions.
-    """
-    a, b, c = load(dw, k), load(dw, k + n), load(dw, k + 2 * n)
-    if size == 3:
-        d, e, f = zero(), zero(), zero()
-        for _ in range(width // 2):
-            u, v = load(back, p), load(back, p + step)
-            a, b, c = fma(u, load(rows, q), a), fma(u, load(rows, q + n), b), fma(u, load(rows, q + 2 * n), c)
-            r = q + step
-            d, e, f = fma(v, load(rows, r), d), fma(v, load(rows, r + n), e), fma(v, load(rows, r + 2 * n), f)
-            p, q = p + 2 * step, q + 2 * step
-        if width % 2:
-            u = load(back, p)
-            a, b, c = fma(u, load(rows, q), a), fma(u, load(rows, q + n), b), fma(u, load(rows, q + 2 * n), c)
-        a, b, c = add(a, d), add(b, e), add(c, f)
-    else:
-        d, e = load(dw, k + 3 * n), load(dw, k + 4 * n)
-        for _ in range(width):
-            u = load(back, p)
-            a, b, c = fma(u, load(rows, q), a), fma(u, load(rows, q + n), b), fma(u, load(rows, q + 2 * n), c)
-            d, e = fma(u, load(rows, q + 3 * n), d), fma(u, load(rows, q + 4 * n), e)
-            p, q = p + step, q + step
-        store(dw, k + 3 * n, d)
-        store(dw, k + 4 * n, e)
-    store(dw, k, a)
-    store(dw, k + n, b)
-    store(dw, k + 2 * n, c)
+def _clear(row: Any, begin: Any, num: Any) -> None:
+    for _ in range(num):
+        store(row, begin, zero())
+        begin += WIDTH
 
 
 @inline
-def _shares(reach: Any, out_height: Any, size: Any, stride: Any, slots: Any, taps: Any) -> Any:
-    """Set the slots of the output rows that a row of inputs went into, and the taps it met; return how many."""
-    num = 0
-    for kh in range(size):
-        at = reach - kh
-        if at >= 0 and at % stride == 0 and at // stride < out_height:
-            slots[num] = at // stride % size
-            taps[num] = kh * size
-            num += 1
-    return num
-
-
-@inline
-def _gather(
-    out: Any, c: Any, width: Any, back: Any, weights: Any, begins: Any, taps: Any, num: Any, n: Any, size: Any
-) -> None:
-    """Set a row of the input's gradient, sixteen channels of it, by four positions at a time.
-
-    `begins`: where the rows of gradients begin that have a share in it; `taps`: where in weights their rows begin.
-    """
-    for at in range(c, c + width * n, 4 * n):
-        q, r, s, t = zero(), zero(), zero(), zero()
-        for j in range(num):
-            p, k = begins[j] + at, taps[j] + c
-            for _ in range(size):
-                w = load(weights, k)
-                q, r = fma(w, load(back, p), q), fma(w, load(back, p + n), r)
-                s, t = fma(w, load(back, p + 2 * n), s), fma(w, load(back, p + 3 * n), t)
-                p, k = p + n, k + n
-        store(out, at, q)
-        store(out, at + n, r)
-        store(out, at + 2 * n, s)
-        store(out, at + 3 * n, t)
-
-
-@inline
-def _store_slopes(
-    kind: Any, low: Any, high: Any, row: Any, width: Any, x: Any, dx: Any, i: Any, table: Any, partial: Any
-) -> None:
+def _finish(kind: Any, low: Any, high: Any, x: Any, at: Any, num: Any, step: Any, table: Any, c: Any,
+            grads: Any, dx: Any, sums: Any, to: Any, n: Any) -> None:  # fmt: skip
     """Store a row of gradients before the activation, and add it to the sums of g and g (x - mean)."""
-    for w in range(width):
-        for c in range(x.shape[2]):
-            v = widen(x[i, w, c])
-            g = row[w, c] * slope(kind, low, high, v * table[c] + table[LANES + c])
-            dx[i, w, c] = narrow(g, dx.dtype)
-            partial[c] += g
-            partial[LANES + c] += g * (v - table[2 * LANES + c])
+    scale, shift, mean = load(table, c), load(table, LANES + c), load(table, 2 * LANES + c)
+    total, product = zero(), zero()
+    q = WIDTH
+    for _ in range(num):
+        v = load(x, at)
+        g = load(grads, q) * slope(kind, low, high, v * scale + shift)
+        store(dx, at, g)
+        total, product = total + g, fma(g, v - mean, product)
+        at, q = at + step, q + WIDTH
+    add_to(sums, to, total)
+    add_to(sums, to + n, product)
 
 
 @inline
-def _store_slopes_kind(
-    kind: Any, low: Any, high: Any, row: Any, width: Any, x: Any, dx: Any, i: Any, table: Any, partial: Any
-) -> None:
+def _finish_kind(kind: Any, low: Any, high: Any, x: Any, at: Any, num: Any, step: Any, table: Any, c: Any,
+                 grads: Any, dx: Any, sums: Any, to: Any, n: Any) -> None:  # fmt: skip
     if kind == 0:
-        _store_slopes(0, low, high, row, width, x, dx, i, table, partial)
+        _finish(0, low, high, x, at, num, step, table, c, grads, dx, sums, to, n)
     elif kind == 1:
-        _store_slopes(1, low, high, row, width, x, dx, i, table, partial)
+        _finish(1, low, high, x, at, num, step, table, c, grads, dx, sums, to, n)
     else:
-        _store_slopes(2, low, high, row, width, x, dx, i, table, partial)
+        _finish(2, low, high, x, at, num, step, table, c, grads, dx, sums, to, n)
+
+
+@inline
+def _taps3(back: Any, p: Any, weights: Any, k: Any, dw: Any, row: Any, grads: Any, q: Any, num: Any) -> None:
+    """Let a row of inputs meet a row of the outputs' gradients through a row of the kernel, 3 wide, at stride 1.
+
+    p, q: where `num` outputs and inputs begin; k: where the row of weights, and of their gradients, does.
+    """
+    w0, w1, w2 = load(weights, k), load(weights, k + WIDTH), load(weights, k + 2 * WIDTH)
+    d0, d1, d2 = load(dw, k), load(dw, k + WIDTH), load(dw, k + 2 * WIDTH)
+    u1, u2 = load(back, p - WIDTH), load(back, p - 2 * WIDTH)
+    for _ in range(num):
+        u0, x = load(back, p), load(row, q)
+        store(grads, q, fma(u2, w2, fma(u1, w1, fma(u0, w0, load(grads, q)))))
+        d0, d1, d2 = fma(u0, x, d0), fma(u1, x, d1), fma(u2, x, d2)
+        u2, u1 = u1, u0
+        p, q = p + WIDTH, q + WIDTH
+    store(dw, k, d0)
+    store(dw, k + WIDTH, d1)
+    store(dw, k + 2 * WIDTH, d2)
+
+
+@inline
+def _taps3_by_2(back: Any, p: Any, weights: Any, k: Any, dw: Any, row: Any, grads: Any, q: Any, num: Any) -> None:
+    """The same at stride 2, where two neighbouring inputs meet different taps."""
+    w0, w1, w2 = load(weights, k), load(weights, k + WIDTH), load(weights, k + 2 * WIDTH)
+    d0, d1, d2 = load(dw, k), load(dw, k + WIDTH), load(dw, k + 2 * WIDTH)
+    u1 = load(back, p - WIDTH)
+    for _ in range(num):
+        u0, x, y = load(back, p), load(row, q), load(row, q + WIDTH)
+        store(grads, q, fma(u1, w2, fma(u0, w0, load(grads, q))))
+        store(grads, q + WIDTH, fma(u0, w1, load(grads, q + WIDTH)))
+        d0, d1, d2 = fma(u0, x, d0), fma(u0, y, d1), fma(u1, x, d2)
+        u1 = u0
+        p, q = p + WIDTH, q + 2 * WIDTH
+    store(dw, k, d0)
+    store(dw, k + WIDTH, d1)
+    store(dw, k + 2 * WIDTH, d2)
+
+
+@inline
+def _taps5(back: Any, p: Any, weights: Any, k: Any, dw: Any, row: Any, grads: Any, q: Any, num: Any) -> None:
+    """The same, 5 wide, at stride 1."""
+    w0, w1, w2 = load(weights, k), load(weights, k + WIDTH), load(weights, k + 2 * WIDTH)
+    w3, w4 = load(weights, k + 3 * WIDTH), load(weights, k + 4 * WIDTH)
+    d0, d1, d2 = load(dw, k), load(dw, k + WIDTH), load(dw, k + 2 * WIDTH)
+    d3, d4 = load(dw, k + 3 * WIDTH), load(dw, k + 4 * WIDTH)
+    u1, u2, u3, u4 = (
+        load(back, p - WIDTH), load(back, p - 2 * WIDTH), load(back, p - 3 * WIDTH), load(back, p - 4 * WIDTH),
+    )  # fmt: skip
+    for _ in range(num):
+        u0, x = load(back, p), load(row, q)
+        first = fma(u2, w2, fma(u1, w1, fma(u0, w0, load(grads, q))))
+        store(grads, q, fma(u4, w4, fma(u3, w3, first)))
+        d0, d1, d2 = fma(u0, x, d0), fma(u1, x, d1), fma(u2, x, d2)
+        d3, d4 = fma(u3, x, d3), fma(u4, x, d4)
+        u4, u3, u2, u1 = u3, u2, u1, u0
+        p, q = p + WIDTH, q + WIDTH
+    store(dw, k, d0)
+    store(dw, k + WIDTH, d1)
+    store(dw, k + 2 * WIDTH, d2)
+    store(dw, k + 3 * WIDTH, d3)
+    store(dw, k + 4 * WIDTH, d4)
+
+
+@inline
+def _taps5_by_2(back: Any, p: Any, weights: Any, k: Any, dw: Any, row: Any, grads: Any, q: Any, num: Any) -> None:
+    """The same, 5 wide, at stride 2."""
+    w0, w1, w2 = load(weights, k), load(weights, k + WIDTH), load(weights, k + 2 * WIDTH)
+    w3, w4 = load(weights, k + 3 * WIDTH), load(weights, k + 4 * WIDTH)
+    d0, d1, d2 = load(dw, k), load(dw, k + WIDTH), load(dw, k + 2 * WIDTH)
+    d3, d4 = load(dw, k + 3 * WIDTH), load(dw, k + 4 * WIDTH)
+    u1, u2 = load(back, p - WIDTH), load(back, p - 2 * WIDTH)
+    for _ in range(num):
+        u0, x, y = load(back, p), load(row, q), load(row, q + WIDTH)
+        store(grads, q, fma(u2, w4, fma(u1, w2, fma(u0, w0, load(grads, q)))))
+        store(grads, q + WIDTH, fma(u1, w3, fma(u0, w1, load(grads, q + WIDTH))))
+        d0, d2, d4 = fma(u0, x, d0), fma(u1, x, d2), fma(u2, x, d4)
+        d1, d3 = fma(u0, y, d1), fma(u1, y, d3)
+        u2, u1 = u1, u0
+        p, q = p + WIDTH, q + 2 * WIDTH
+    store(dw, k, d0)
+    store(dw, k + WIDTH, d1)
+    store(dw, k + 2 * WIDTH, d2)
+    store(dw, k + 3 * WIDTH, d3)
+    store(dw, k + 4 * WIDTH, d4)
+
+
+@inline
+def _taps(size: Any, stride: Any, back: Any, p: Any, weights: Any, k: Any, dw: Any, row: Any, grads: Any, q: Any,
+          num: Any) -> None:  # fmt: skip
+    if size == 3 and stride == 1:
+        _taps3(back, p, weights, k, dw, row, grads, q, num)
+    elif size == 3:
+        _taps3_by_2(back, p, weights, k, dw, row, grads, q, num)
+    elif stride == 1:
+        _taps5(back, p, weights, k, dw, row, grads, q, num)
+    else:
+        _taps5_by_2(back, p, weights, k, dw, row, grads, q, num)
+
+
+@inline
+def _sums3(rows: Any, p: Any, stride: Any, weights: Any, k: Any, row: Any, num: Any) -> None:
+    """Add to `num` outputs what a row of inputs, from p on, gives them through a row of the kernel, 3 wide."""
+    w0, w1, w2 = load(weights, k), load(weights, k + WIDTH), load(weights, k + 2 * WIDTH)
+    q = 0
+    if stride == 1:
+        u0, u1 = load(rows, p), load(rows, p + WIDTH)
+        for _ in range(num):
+            u2 = load(rows, p + 2 * WIDTH)
+            store(row, q, fma(u2, w2, fma(u1, w1, fma(u0, w0, load(row, q)))))
+            u0, u1 = u1, u2
+            p, q = p + WIDTH, q + WIDTH
+    else:
+        u0 = load(rows, p)
+        for _ in range(num):
+            u1, u2 = load(rows, p + WIDTH), load(rows, p + 2 * WIDTH)
+            store(row, q, fma(u2, w2, fma(u1, w1, fma(u0, w0, load(row, q)))))
+            u0 = u2
+            p, q = p + 2 * WIDTH, q + WIDTH
+
+
+@inline
+def _sums5(rows: Any, p: Any, stride: Any, weights: Any, k: Any, row: Any, num: Any) -> None:
+    """The same, 5 wide."""
+    w0, w1, w2 = load(weights, k), load(weights, k + WIDTH), load(weights, k + 2 * WIDTH)
+    w3, w4 = load(weights, k + 3 * WIDTH), load(weights, k + 4 * WIDTH)
+    q = 0
+    for _ in range(num):
+        first = fma(load(rows, p), w0, load(row, q))
+        second = fma(load(rows, p + 2 * WIDTH), w2, load(rows, p + WIDTH) * w1)
+        third = fma(load(rows, p + 4 * WIDTH), w4, load(rows, p + 3 * WIDTH) * w3)
+        store(row, q, first + (second + third))
+        p, q = p + stride * WIDTH, q + WIDTH
+
+
+@inline
+def _sums(size: Any, stride: Any, rows: Any, p: Any, weights: Any, k: Any, row: Any, num: Any) -> None:
+    if size == 3 and stride == 1:
+        _sums3(rows, p, 1, weights, k, row, num)
+    elif size == 3:
+        _sums3(rows, p, 2, weights, k, row, num)
+    else:
+        _sums5(rows, p, stride, weights, k, row, num)
+
+
+@inline
+def _mean(row: Any, num: Any) -> Any:
+    total, q = zero(), 0
+    for _ in range(num):
+        total, q = total + load(row, q), q + WIDTH
+    return total * (F(1) / F(num))
+
+
+@inline
+def _emit(row: Any, num: Any, z: Any, at: Any, step: Any, near: Any, sums: Any, to: Any, n: Any) -> None:
+    """Store a row of outputs, and add d and d * d of what was stored to the sums, d = z - near."""
+    total, squares, shift = zero(), zero(), load(near, to)
+    q = 0
+    for _ in range(num):
+        store(z, at, load(row, q))
+        d = load(z, at) - shift
+        total, squares = total + d, fma(d, d, squares)
+        at, q = at + step, q + WIDTH
+    add_to(sums, to, total)
+    add_to(sums, to + n, squares)
+
+
+@kernel
+def convolve(
+    x: Any, height: int, width: int, table: Any, kind: int, low: Any, high: Any,
+    weights: Any, size: int, stride: int, top: int, left: int, num_channels: int,
+    z: Any, out_height: int, out_width: int, num_parts: int,
+) -> Any:  # fmt: skip
+    """Set z (B OH OW C) to the depthwise convolution of act(x * table[0] + table[1]), for x (B H W C).
+
+    `weights`: see `convolve_back`. Returns per part of the batch values near the mean of its z, (parts, L 16), and the
+    sums of d and of d * d, d = z - near, (parts, 2 L 16).
+    """
+    images, groups = len(x) // (height * width * num_channels), len(weights) // (size * size * WIDTH)
+    pitch = (left + max(width, (out_width - 1) * stride + size - left)) * WIDTH
+    near = np.zeros((num_parts, groups * WIDTH), F)
+    sums = np.zeros((num_parts, 2 * groups * WIDTH), np.float64)
+    for t in prange(num_parts):
+        rows, row = np.zeros(size * groups * pitch, F), np.zeros(out_width * WIDTH, F)
+        shift, total = near[t], sums[t]
+        first = images * t // num_parts
+        for image in range(first, images * (t + 1) // num_parts):
+            taken = 0
+            for out in range(out_height):
+                above = out * stride - top
+                while taken < min(above + size, height):
+                    at = (image * height + taken) * width * num_channels
+                    for b in range(groups):
+                        c = min(b * WIDTH, num_channels - WIDTH)
+                        to = (taken % size * groups + b) * pitch + left * WIDTH
+                        _redo_kind(kind, low, high, x, at + c, width, num_channels, table, c, rows, to)
+                    taken += 1
+                at = (image * out_height + out) * out_width * num_channels
+                for b in range(groups):
+                    c = min(b * WIDTH, num_channels - WIDTH)
+                    _clear(row, 0, out_width)
+                    for kh in range(max(0, -above), min(size, height - above)):
+                        p = ((above + kh) % size * groups + b) * pitch
+                        _sums(size, stride, rows, p, weights, (b * size + kh) * size * WIDTH, row, out_width)
+                    if image == first and out == 0:
+                        store(shift, b * WIDTH, _mean(row, out_width))
+                    _emit(row, out_width, z, at + c, num_channels, shift, total, b * WIDTH, groups * WIDTH)
+    return near, sums
 
 
 @kernel
 def convolve_back(
-    g: Any, z: Any, out_height: int, z_table: Any, z_kind: int, z_low: Any, z_high: Any,
-    x: Any, height: int, table: Any, kind: int, low: Any, high: Any,
-    mirrored: Any, size: int, stride: int, top: int, left: int, dx: Any, num_parts: int,
+    g: Any, z: Any, out_height: int, out_width: int, z_table: Any, z_kind: int, z_low: Any, z_high: Any,
+    x: Any, height: int, width: int, table: Any, kind: int, low: Any, high: Any,
+    weights: Any, size: int, stride: int, top: int, left: int, num_channels: int, dx: Any, num_parts: int,
 ) -> Any:  # fmt: skip
-    """Undo `convolve`, the norm and the activation behind it, and the activation before it.
+    """Undo the norm and activation behind a depthwise convolution, it, and the activation before it.
 
-    g: gradient behind them, z: the convolution's output, both (B OH, OW, C), with the table of `norm.undo`. Sets dx to
-    the gradient before x's activation. Returns sums (parts, 2, C) of it and of it times (x - table[2]), and the
-    weights' gradient (parts, K K, C'), C' = C rounded up to whole lanes, as `mirrored` (K K, C') has it.
+    g: gradient behind them, z: the convolution's output, both (B OH OW C), with the table of `norm.undo`. x: what the
+    norm before took, (B H W C), of at least 16 channels; its table has scale, shift and mean. Sets dx to the gradient
+    before x's activation. `weights` are (L, K K, 16), L groups of sixteen channels, the last of which begins at C - 16.
+
+    Returns the sums of that gradient and of it times (x - mean), (parts, 2 L 16), and the gradient of the weights,
+    (parts, L K K 16).
     """
-    width, out_width, num_channels = x.shape[1], g.shape[1], x.shape[2]
-    images, n = len(x) // height, mirrored.shape[1]
-    length = max(width, out_width * stride) + 2 * size + 4
-    pitch = length * n
-    sums = np.zeros((num_parts, 2, num_channels), np.float64)
-    gradients = np.zeros((num_parts, size * size, n), np.float64)
+    images, groups = len(x) // (height * width * num_channels), len(weights) // (size * size * WIDTH)
+    first = left // stride
+    num = (width - 1 + left) // stride - first + 1
+    pitch = (size + max(out_width, first + num)) * WIDTH
+    sums = np.zeros((num_parts, 2 * groups * WIDTH), np.float64)
+    gradients = np.zeros((num_parts, len(weights)), np.float64)
     for t in prange(num_parts):
-        rows, back = np.zeros((size, length, n), F), np.zeros((size, length, n), F)
-        row, dw, partial = np.zeros((width + 4, n), F), np.zeros(size * size * n, F), np.zeros(2 * LANES, F)
-        begins, taps = np.zeros(size, np.intp), np.zeros(size, np.intp)
-        flat_rows, flat_back, flat_row, flat_mirrored = rows.ravel(), back.ravel(), row.ravel(), mirrored.ravel()
+        back, dw = np.zeros(size * groups * pitch, F), np.zeros(len(weights), F)
+        row, grads = np.zeros((width + 2) * WIDTH, F), np.zeros((width + 2) * WIDTH, F)
+        total, gradient = sums[t], gradients[t]
         for image in range(images * t // num_parts, images * (t + 1) // num_parts):
-            loaded, taken = 0, 0
+            taken = 0
             for i in range(height):
                 while taken < min((i + top) // stride + 1, out_height):
-                    first = taken * stride - top
-                    while loaded < min(first + size, height):
-                        _load_kind(kind, low, high, x, image * height + loaded, table, rows, loaded % size, size)
-                        loaded += 1
-                    at, slot = image * out_height + taken, taken % size
-                    _load_back_kind(z_kind, z_low, z_high, g, z, at, z_table, back, slot, size, stride)
-                    for kh in range(max(0, -first), min(size, height - first)):
-                        p = slot * pitch + size * n
-                        q = (first + kh) % size * pitch + (size - left) * n
-                        for c in range(0, n, WIDTH):
-                            _add_weight_gradient(
-                                dw,
-                                kh * size * n + c,
-                                flat_back,
-                                p + c,
-                                flat_rows,
-                                q + c,
-                                out_width,
-                                stride * n,
-                                n,
-                                size,
-                            )
+                    at = (image * out_height + taken) * out_width * num_channels
+                    for b in range(groups):
+                        c = min(b * WIDTH, num_channels - WIDTH)
+                        to = (taken % size * groups + b) * pitch + size * WIDTH
+                        _undo_kind(z_kind, z_low, z_high, g, z, at + c, out_width, num_channels, z_table, c, back, to)
                     taken += 1
-                num = _shares(i + top, out_height, size, stride, begins, taps)
-                for j in range(num):
-                    begins[j] = begins[j] * pitch + (left + 1) * n
-                    taps[j] *= n
-                for c in range(0, n, WIDTH):
-                    _gather(flat_row, c, width, flat_back, flat_mirrored, begins, taps, num, n, size)
-                _store_slopes_kind(kind, low, high, row, width, x, dx, image * height + i, table, partial)
-                into_float64(partial, num_channels, sums, t)
-            for k in range(size * size):
-                for c in range(n):
-                    gradients[t, k, c] += dw[k * n + c]
-                    dw[k * n + c] = F(0)
+                at = (image * height + i) * width * num_channels
+                for b in range(groups):
+                    c = min(b * WIDTH, num_channels - WIDTH)
+                    _redo_kind(kind, low, high, x, at + c, width, num_channels, table, c, row, WIDTH)
+                    _clear(grads, WIDTH, width)
+                    for kh in range(size):
+                        out = i + top - kh
+                        if out >= 0 and out % stride == 0 and out // stride < out_height:
+                            p = (out // stride % size * groups + b) * pitch + (size + first) * WIDTH
+                            q = (first * stride - left + 1) * WIDTH
+                            k = (b * size + kh) * size * WIDTH
+                            _taps(size, stride, back, p, weights, k, dw, row, grads, q, num)
+                    _finish_kind(
+                        kind, low, high, x, at + c, width, num_channels, table, c, grads, dx,
+                        total, b * WIDTH, groups * WIDTH,
+                    )  # fmt: skip
+            for k in range(0, len(dw), WIDTH):
+                add_to(gradient, k, load(dw, k))
+                store(dw, k, zero())
     return sums, gradients

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from depthwise.kernels.lanes import WIDTH
 from depthwise.kernels.norm import LANES
 from depthwise.kernels.threads import can_launch
 from depthwise.models import blocks, efficientnet, mobilenet_v2, mobilenet_v3, resnet
@@ -88,7 +89,7 @@ def is_depthwise(conv: nn.Conv2d) -> bool:
     """Return whether the kernels have this convolution's backward."""
     return (
         conv.groups == conv.in_channels == conv.out_channels
-        and conv.groups > 1
+        and conv.groups >= WIDTH
         and conv.kernel_size in ((3, 3), (5, 5))
         and conv.stride in ((1, 1), (2, 2))
         and conv.dilation == (1, 1)

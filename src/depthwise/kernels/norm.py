@@ -256,3 +256,19 @@ def undo(
     for t in prange(num_parts):
         for i in range(m * t // num_parts, m * (t + 1) // num_parts):
             _undo_kind(kind, low, high, g, x, seen, i, table, dx, dr, has_dr)
+
+
+@inline
+def _undo_here(g: Any, x: Any, i: Any, table: Any) -> None:
+    for j in range(x.shape[1]):
+        rest = (widen(x[i, j]) - table[j]) * table[2 * LANES + j] + table[3 * LANES + j]
+        g[i, j] = narrow(widen(g[i, j]) * table[LANES + j] + rest, g.dtype)
+
+
+@kernel
+def undo_here(g: Any, x: Any, table: Any, num_parts: int) -> None:
+    """Set g, the gradient behind a norm alone, to g table[1] + (x - table[0]) table[2] + table[3]."""
+    m = len(x)
+    for t in prange(num_parts):
+        for i in range(m * t // num_parts, m * (t + 1) // num_parts):
+            _undo_here(g, x, i, table)

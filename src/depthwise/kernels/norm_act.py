@@ -26,6 +26,12 @@ def positions(x: Tensor) -> Array:
     return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()
 
 
+def refuse_single(shape: torch.Size) -> None:
+    """Raise ValueError, as PyTorch does, for a norm's input (B, C, H, W) of one number per channel."""
+    if shape.numel() == shape[1]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {shape}")
+
+
 def values(parameter: Tensor) -> Array:
     """Return channel values as float64."""
     return parameter.detach().numpy().astype(np.float64)
@@ -45,11 +51,18 @@ class Moments(NamedTuple):
         mean = sums[0] / num_positions
         return cls(near + mean, np.maximum(sums[1] / num_positions - mean * mean, 0), num_positions)
 
+    def and_of(self, other: "Moments") -> "Moments":
+        """Return the moments of both together (Chan, Golub and LeVeque 1983, eq. 1.5)."""
+        count = self.num_positions + other.num_positions
+        share = other.num_positions / count
+        apart = other.mean - self.mean
+        variance = self.variance * (1 - share) + other.variance * share + apart * apart * share * (1 - share)
+        return Moments(self.mean + apart * share, variance, count)
+
     @classmethod
     def of(cls, x: Tensor) -> "Moments":
-        """Measure channels-last (B, C, H, W). Raises ValueError, as PyTorch does, for one number per channel."""
-        if x.numel() == x.shape[1]:
-            raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
+        """Measure channels-last (B, C, H, W)."""
+        refuse_single(x.shape)
         flat = positions(x)
         repeats = kernels.num_repeats(*flat.shape)
         near = kernels.typical(flat).astype(np.float32)
@@ -143,6 +156,13 @@ def undo_affine(
     filled = kernels.tables(repeats, *table, *affine.back(sums))
     launch(kernels.undo, *rows, filled, *ACTIVATIONS[act], *out, dr is not None)
     return dx, dr
+
+
+def undo_norm(grad: Tensor, x: Tensor, affine: Affine, sums: Array) -> None:
+    """Set grad, that behind a norm alone, to the gradient of the norm's input x. It must be the caller's own."""
+    repeats = kernels.num_repeats(x.numel() // x.shape[1], x.shape[1])
+    table = kernels.tables(repeats, affine.moments.mean, *affine.back(sums))
+    launch(kernels.undo_here, *(kernels.in_rows(positions(a), repeats) for a in (grad, x)), table)
 
 
 def _seen(affine: Affine, x: Array, output: Tensor | None) -> tuple[tuple[Array, ...], Array]:

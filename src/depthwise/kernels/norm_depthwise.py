@@ -1,5 +1,6 @@
 """act(norm(depthwise(act(norm(x))))) as one differentiable function, over the kernels of `depthwise`."""
 
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from depthwise.kernels import depthwise as kernels
 from depthwise.kernels.lanes import WIDTH
@@ -18,9 +18,10 @@ from depthwise.kernels.norm_act import (
     apply_affine,
     channels_last,
     positions,
+    refuse_single,
     slope_sums,
     track,
-    undo_affine,
+    undo_norm,
 )
 from depthwise.kernels.numbers import ACTIVATIONS
 from depthwise.kernels.threads import launch
@@ -51,30 +52,48 @@ def window_of(conv: nn.Conv2d, height: int, width: int) -> Window:
     return Window(size, stride, pad, pad, out_height, out_width)
 
 
-def rows(x: Tensor) -> Array:
-    """Return the memory of channels-last (B, C, H, W) as (B H, W, C)."""
-    return positions(x).reshape(-1, x.shape[3], x.shape[1])
+def flat(x: Tensor) -> Array:
+    """Return the memory of channels-last (B, C, H, W) as one row."""
+    return positions(x).reshape(-1)
 
 
-def mirrored(weight: Tensor) -> Array:
-    """Return weights (C, 1, K, K), each row of the kernel from right to left, as float32 (K K, whole lanes)."""
+def groups_of(num_channels: int) -> NDArray[np.intp]:
+    """Return channels by groups of sixteen, (L, 16); the last group shares some with the one before."""
+    firsts = np.arange(-(-num_channels // WIDTH)) * WIDTH
+    return np.minimum(firsts, num_channels - WIDTH)[:, None] + np.arange(WIDTH)
+
+
+def in_groups(weight: Tensor) -> Array:
+    """Return weights (C, 1, K, K) by groups of channels, (L, K K, 16), as one row of float32."""
+    array = weight.detach().float().numpy().reshape(len(weight), -1)
+    return np.ascontiguousarray(array[groups_of(len(weight))].transpose(0, 2, 1)).reshape(-1)
+
+
+def out_of_groups(values: Array, num_channels: int) -> Array:
+    """Return (..., L, 16) as (..., C)."""
+    first_seen = np.unique(groups_of(num_channels).reshape(-1), return_index=True)[1]
+    return values.reshape(*values.shape[:-2], -1)[..., first_seen]
+
+
+def convolve(
+    x: Tensor, before: Affine | None, before_act: str, weight: Tensor, window: Window
+) -> tuple[Tensor, Moments]:
+    """Return the depthwise convolution of act(norm(x)), in x's type, and its moments."""
     num_channels = len(weight)
-    array = weight.detach().float().numpy()[:, 0, :, ::-1].reshape(num_channels, -1).T
-    return np.pad(array, ((0, 0), (0, -num_channels % WIDTH)))
-
-
-def convolve(x: Tensor, weight: Tensor, window: Window) -> Tensor:
-    """Return the depthwise convolution of x, by oneDNN."""
-    size, stride, top, left, out_height, out_width = window
-    bottom, right = (
-        (out_height - 1) * stride + size - x.shape[2] - top,
-        (out_width - 1) * stride + size - x.shape[3] - left,
-    )
-    padding: tuple[int, int] = (top, left)
-    if bottom > top or right > left:
-        x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
-    y = functional.conv2d(x, weight.to(x.dtype), None, stride, padding, 1, len(weight))
-    return channels_last(y)
+    out_size = torch.Size((len(x), num_channels, window.out_height, window.out_width))
+    refuse_single(out_size)
+    z = torch.empty(out_size, dtype=x.dtype, memory_format=torch.channels_last)
+    near, sums = launch(
+        kernels.convolve, flat(x), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[before_act],
+        in_groups(weight), *window[:4], num_channels, flat(z), *z.shape[2:],
+    )  # fmt: skip
+    near = out_of_groups(near.reshape(len(near), -1, WIDTH), num_channels)
+    sums = out_of_groups(sums.reshape(len(sums), 2, -1, WIDTH), num_channels)
+    counts = np.diff(len(x) * np.arange(len(near) + 1) // len(near)) * z[0, 0].numel()
+    parts = [
+        Moments.from_sums(*each) for each in zip(near.astype(np.float64), sums, counts.tolist(), strict=True) if each[2]
+    ]
+    return z, reduce(Moments.and_of, parts)
 
 
 def _table(affine: Affine | None, num_channels: int) -> Array:
@@ -100,20 +119,22 @@ class _Sandwich(torch.autograd.Function):
         before, after = ctx.before, ctx.after
         grad = channels_last(grad)
         after_sums = slope_sums(grad, z, after, ctx.after_act)
-        size, stride, top, left, out_height, _ = ctx.window
+        size, stride, top, left = ctx.window[:4]
         dx = torch.empty_like(x)
+        num_channels = len(weight)
         z_table = tables(1, after.moments.mean, after.scale, after.shift, *after.back(after_sums))
         sums, dw = launch(
-            kernels.convolve_back, rows(grad), rows(z), out_height, z_table, *ACTIVATIONS[ctx.after_act],
-            rows(x), x.shape[2], _table(before, x.shape[1]), *ACTIVATIONS[ctx.before_act],
-            mirrored(weight), size, stride, top, left, rows(dx),
+            kernels.convolve_back, flat(grad), flat(z), *z.shape[2:], z_table, *ACTIVATIONS[ctx.after_act],
+            flat(x), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[ctx.before_act],
+            in_groups(weight), size, stride, top, left, num_channels, flat(dx),
         )  # fmt: skip
         gradients = list(after.gradients(after_sums))
         if before is not None:
-            before_sums = sums.sum(0)
+            before_sums = out_of_groups(sums.sum(0).reshape(2, -1, WIDTH), num_channels)
             gradients = [*before.gradients(before_sums), *gradients]
-            dx, _ = undo_affine(dx, x, before, "none", before_sums)
-        d_weight = torch.from_numpy(dw.sum(0)[:, : len(weight)].T.reshape(weight.shape).astype(np.float32))
+            undo_norm(dx, x, before, before_sums)
+        by_tap = out_of_groups(dw.sum(0).reshape(-1, size * size, WIDTH).transpose(1, 0, 2), num_channels)
+        d_weight = torch.from_numpy(by_tap.T.reshape(weight.shape).astype(np.float32))
         return dx, None, d_weight, *5 * (None,), *(torch.from_numpy(g) for g in gradients)
 
 
@@ -135,8 +156,7 @@ def norm_depthwise(
             moments = Moments.of(x)
             track(before, moments)
             affine = Affine.of(moments, before.weight, before.bias, before.eps)
-        z = convolve(x if affine is None else apply_affine(x, affine, before_act), weight, window)
-        moments = Moments.of(z)
+        z, moments = convolve(x, affine, before_act, weight, window)
         track(after, moments)
     parameters = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]
     after_affine = Affine.of(moments, after.weight, after.bias, after.eps)

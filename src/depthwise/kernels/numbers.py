@@ -1,4 +1,6 @@
-"""Single numbers inside kernels: bfloat16 and float32 in memory, activations and their slopes in float32.
+"""Numbers inside kernels: bfloat16 and float32 in memory, activations and their slopes in float32.
+
+Formulas take single numbers and `lanes`.
 
 Caches of compiled kernels see changes of their own file only: after a change here, touch the files that import it.
 """
@@ -10,6 +12,8 @@ from llvmlite import ir
 from numba import extending, njit
 from numba.core import types
 from numba.extending import overload
+
+from depthwise.kernels.lanes import power_of_two, powers_of_two, select
 
 intrinsic: Any = extending.intrinsic  # its type would have callers pass what the compiler passes
 CLAMP, HARD_SWISH, SILU = 0, 1, 2
@@ -83,28 +87,38 @@ def _narrow(value: Any, dtype: Any) -> Any:
     return rounded if dtype.dtype == types.uint16 else same
 
 
+@overload(power_of_two)
+def _power_of_two(exponent: Any) -> Any:
+    def of_number(exponent: Any) -> Any:
+        return from_bits((bits_of(exponent) + U(127)) << U(23))
+
+    def of_lanes(exponent: Any) -> Any:
+        return powers_of_two(exponent)
+
+    return of_number if isinstance(exponent, types.Float) else of_lanes
+
+
 @inline
 def clamp(v: Any, low: Any, high: Any) -> Any:
     """NaN stays."""
-    v = low if v < low else v
-    return high if v > high else v
+    v = select(v < low, low, v)
+    return select(v > high, high, v)
 
 
 @inline
 def sigmoid(v: Any) -> Any:
     """1 / (1 + exp(-v)), to 2e-7: exp by a polynomial (Cephes, expf) times a power of two put together from bits."""
-    x = clamp(-v, F(-87), F(88))
+    x = clamp(F(0) - v, F(-87), F(88))
     shifted = x * F(1.44269504) + F(12582912)  # 1.5 * 2^23: the sum's low bits are x / ln 2, rounded
     whole = shifted - F(12582912)
     r = x - whole * F(0.693359375)
     r = r + whole * F(2.12194440e-4)
-    p = F(1.9875691500e-4) * r + F(1.3981999507e-3)
+    p = r * F(1.9875691500e-4) + F(1.3981999507e-3)
     p = p * r + F(8.3334519073e-3)
     p = p * r + F(4.1665795894e-2)
     p = p * r + F(1.6666665459e-1)
     p = p * r + F(5.0000001201e-1)
-    power = from_bits((bits_of(shifted) + U(127)) << U(23))
-    return F(1) / (F(1) + (p * r * r + r + F(1)) * power)
+    return F(1) / ((p * r * r + r + F(1)) * power_of_two(shifted) + F(1))
 
 
 @inline
@@ -121,9 +135,9 @@ def activate(kind: Any, low: Any, high: Any, v: Any) -> Any:
 def slope(kind: Any, low: Any, high: Any, v: Any) -> Any:
     """Return the derivative of the activation at v, at kinks PyTorch's."""
     if kind == CLAMP:
-        return F(0) if v <= low or v >= high else F(1)
+        return select(v <= low, F(0), select(v >= high, F(0), F(1)))
     if kind == HARD_SWISH:
-        inner = F(0) if v < F(-3) else v * F(1 / 3) + F(0.5)
-        return F(1) if v > F(3) else inner
+        inner = select(v < F(-3), F(0), v * F(1 / 3) + F(0.5))
+        return select(v > F(3), F(1), inner)
     s = sigmoid(v)
-    return s * (F(1) + v * (F(1) - s))
+    return s * (v * (F(1) - s) + F(1))
