@@ -147,13 +147,16 @@ class Bench(NamedTuple):
             "last_valid_top1": [row["valid_top1"] for row in history.rows[-LAST_EPOCHS:]],
             "minutes": round(history.seconds / 60, 2),
             "images_per_s": round(statistics.median(time["images_per_s"] for time in history.timings.values()), 1),
-            "command": self._command(history.starts[0]["command"], folder.path, row),
+            "command": portable(history.starts[0]["command"], row.title),
         }
 
-    def _command(self, command: str, run: Path, row: "Row") -> str:
-        """Return the command line that a run's first start noted, with places that anybody has."""
-        places = {str(self.photos): "data/fashion-mnist", str(run): f"runs/{row.title}"}
-        return shlex.join(places.get(word, word) for word in shlex.split(command) if word != "--resume")
+
+def portable(command: str, name: str) -> str:
+    """Return the command line that a run's first start noted, with the places that anybody has."""
+    words = [word for word in shlex.split(command) if word != "--resume"]
+    words[words.index("train") + 1] = "data/fashion-mnist"
+    words[words.index("--out") + 1] = f"runs/{name}"
+    return shlex.join(words)
 
 
 def read_rows(path: Path) -> dict[str, dict[str, Any]]:
