@@ -58,7 +58,8 @@ def table() -> str:
 
 def _line(row: Row, found: dict[str, Any] | None) -> str:
     published = f"{100 * row.published.top1:.1f} % ({row.published.network})" if row.published else "-"
-    name = f"`{row.network}`" + (f" (recipe {row.recipe})" if row.name else "")
+    options = "".join(f", {option}" for option in row.settings.get("set", ()))
+    name = f"`{row.network}`{options}" + (f" (recipe {row.recipe})" if row.name else "")
     if found is None:
         return f"| {row.family} | {name} | | | | | | {NOT_YET} | {published} | |"
     cells = [f"{found['image_size']}", f"{found['params']:,}", f"{found['macs']:,}", f"{found['plan']['epochs']}"]
