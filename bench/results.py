@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.exit(f"error: {error}")
     except Interrupted as error:
-        print(f"{error} Go on by the same command.", file=sys.stderr)
+        print("Stopped; what was done is kept, and the same command goes on.", file=sys.stderr)
         return 128 + error.signum
     return 0
 

@@ -73,9 +73,9 @@ def costs(task: Task) -> dict[str, int]:
     return {"params": sum(layer.params for layer in rows), "macs": sum(layer.macs for layer in rows)}
 
 
-def measure_speed(task: Task, console: Quiet) -> float:
-    """Return how many pictures a second the training step takes; computed as a long run would be."""
-    step = build_step(task, choose(task, Wish(), console=console).method)
+def measure_speed(task: Task, num_images: int, console: Quiet) -> float:
+    """Return how many pictures a second the training step takes, computed as in a run of `num_images`."""
+    step = build_step(task, choose(task, Wish(), num_images, console).method)
     step()
     taken: list[float] = []
     started = time.perf_counter()
@@ -121,9 +121,10 @@ class Bench(NamedTuple):
             plan: dict[str, Any] = kept
         else:
             shutil.rmtree(path.parent, ignore_errors=True)
-            speed = measure_speed(task_of(row), self.console)
             num_pictures = sum(path.is_file() for path in (self.photos / "train").rglob("*"))
-            epochs = plan_epochs(speed, num_pictures, request["minutes"], settled(row).epochs)
+            most = settled(row).epochs
+            speed = measure_speed(task_of(row), most * num_pictures, self.console)
+            epochs = plan_epochs(speed, num_pictures, request["minutes"], most)
             plan = {"request": request, "images_per_s": round(speed, 1), "epochs": epochs}
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(path, json.dumps(plan).encode())

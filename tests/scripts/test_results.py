@@ -137,7 +137,7 @@ def test_a_run_that_was_stopped_goes_on_by_its_plan(work, pictures, monkeypatch,
     monkeypatch.setattr(results_run.dw, "train", stop)
     monkeypatch.setattr(results_run, "measure_speed", lambda *_: pytest.fail("planned again"))
     assert start(work, pictures, "--only", "lenet5") == 143
-    assert "Stopped. Go on by the same command." in capsys.readouterr().err
+    assert "the same command goes on" in capsys.readouterr().err
     assert not (work / "results.json").exists()
     monkeypatch.setattr(results_run.dw, "train", stopped)
     assert start(work, pictures, "--only", "lenet5") == 0
