@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test crash fuzz check site bench export-all format clean
+.PHONY: demo test crash fuzz check site bench export-all results format clean
 
 demo: $(READY)
 	$(BIN)/depthwise demo
@@ -32,6 +32,7 @@ check: $(READY)
 	$(BIN)/python scripts/make_docs.py --check
 	$(BIN)/python scripts/make_pages.py --check
 	$(BIN)/python scripts/make_ideas.py --check
+	$(BIN)/python bench/results.py --verify
 	$(BIN)/sphinx-build -q -W --keep-going docs build/site
 
 site: $(READY)
@@ -57,6 +58,12 @@ bench: $(READY)
 # Every network of the registry: an hour or more; goes on where it was stopped.
 export-all: $(READY)
 	$(BIN)/python bench/export_all.py
+	$(BIN)/python scripts/make_docs.py
+
+# One network of each family on Fashion-MNIST: four hours or so; goes on where it was stopped. Nothing else should run.
+results: $(READY)
+	$(BIN)/python bench/results.py
+	$(BIN)/python bench/results.py --write
 	$(BIN)/python scripts/make_docs.py
 
 # The CPU build of torch first, from PyTorch's own index: PyPI's on Linux brings gigabytes of CUDA.

@@ -12,11 +12,15 @@ from collections.abc import Callable
 from statistics import mean
 
 import performance
-from results import ROOT, result, witness
+from measured import ROOT, result, witness
+
+sys.path.insert(0, str(ROOT / "bench"))
+import results_page
 
 PAGES = (
     "README.md",
     "docs/measurements.md",
+    "docs/results.md",
     "docs/weights.md",
     "docs/data.md",
     "docs/evaluation.md",
@@ -367,6 +371,7 @@ PARTS: dict[str, Callable[[], str]] = {
         engines,
     )
 } | performance.PARTS
+PARTS |= {"results": results_page.table, "results_commands": results_page.commands}
 
 
 def main(*, is_check: bool) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from statistics import mean, stdev
 from typing import Any
 
-from results import newest, witness
+from measured import newest, witness
 
 NOT_YET = "No result is committed yet."
 Part = Callable[[Any], list[str]]
