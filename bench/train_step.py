@@ -3,13 +3,17 @@
     python bench/train_step.py           # the five networks with a target, 8 pictures: 2 minutes
     python bench/train_step.py --full    # one network or more of every family, 32 pictures: half an hour
 
-Interleaved in one process: round after round, each way takes a step.
+Interleaved: round after round, each way takes a step, in a process of its own, as what one keeps in memory or spins on
+is not the other's.
 """
 
 import argparse
-import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
 
@@ -18,7 +22,17 @@ import torch
 from baselines import default_step, our_step, tuned_step
 from roofline import Limits, limit_s, measure_limits
 
+from depthwise.training.compute import Method
 from depthwise.training.step import TrainingStep
+
+WAYS: dict[str, Callable[..., Callable[[], float]]] = {
+    "default": default_step,
+    "tuned": tuned_step,
+    "ours_torch": partial(our_step, kernels="torch"),
+    "ours": our_step,
+}
+PAUSE_S = 0.02
+"""After a step, until PyTorch's threads spin no more."""
 
 TARGETS = ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v1", "efficientnet_b0", "shufflenet_v2")
 OTHERS = ("lenet5", "alexnet", "nin", "vgg11", "googlenet", "resnet18", "densenet121", "seresnet18", "shufflenet_v1")
@@ -30,7 +44,6 @@ def main(names: tuple[str, ...], batch_size: int, rounds: int, result: str) -> N
     rows = []
     for name in names:
         rows.append(measure(name, batch_size, 32 if name == "lenet5" else 224, rounds, limits))
-        gc.collect()
         tell(rows[-1])
     machine = {"threads": torch.get_num_threads(), "limits": limits._asdict()}
     record.write(result, {"batch_size": batch_size, "rounds": rounds, **machine, "rows": rows})
@@ -39,33 +52,69 @@ def main(names: tuple[str, ...], batch_size: int, rounds: int, result: str) -> N
 def measure(name: str, batch_size: int, image_size: int, rounds: int, limits: Limits) -> dict[str, Any]:
     """Return one network's times by each way, and the limit in our way's precision."""
     size = (name, batch_size, image_size)
-    ours = our_step(*size)
-    calls: dict[str, Callable[[], float]] = {
-        "default": default_step(*size),
-        "tuned": tuned_step(*size),
-        "ours_torch": our_step(*size, kernels="torch"),
-        "ours": ours,
+    with ExitStack() as stack:
+        ways = {way: stack.enter_context(stepping(way, size)) for way in WAYS}
+        times = interleave(ways, rounds)
+        method = Method.from_json(ways["ours"].asked("method"))
+    found = {
+        way: {"median_s": round(median(taken), 4), "spread_s": [round(min(taken), 4), round(max(taken), 4)]}
+        for way, taken in times.items()
     }
-    times = interleave(calls, rounds)
-    assert isinstance(ours, TrainingStep)
-    ways = {
-        way: {"median_s": round(median(found), 4), "spread_s": [round(min(found), 4), round(max(found), 4)]}
-        for way, found in times.items()
-    }
-    limit = limit_s(*size, ours.method.precision, limits)
-    method = ours.method.describe()
-    return {"model": name, "image_size": image_size, "method": method, "ways": ways, "roofline": limit}
+    limit = limit_s(*size, method.precision, limits)
+    return {"model": name, "image_size": image_size, "method": method.describe(), "ways": found, "roofline": limit}
 
 
-def interleave(calls: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each way's steps, of which the first, that compiles and warms up, does not count."""
-    times: dict[str, list[float]] = {way: [] for way in calls}
-    for _ in range(1 + rounds):
-        for way, call in calls.items():
-            started = time.perf_counter()
-            call()
-            times[way].append(time.perf_counter() - started)
-    return {way: found[1:] for way, found in times.items()}
+class Stepper:
+    """A process that takes steps when it is asked to."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def asked(self, what: str) -> Any:
+        """Return the seconds of a "step", or the "method" of ours."""
+        self.connection.send(what)
+        return self.connection.recv()
+
+
+@contextmanager
+def stepping(way: str, size: tuple[str, int, int]) -> Iterator[Stepper]:
+    """Yield a process that takes steps in this way; it ends with the block."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=take_steps, args=(theirs, way, size), daemon=True)
+    process.start()
+    theirs.close()
+    ours.recv()  # ready: the next one must not be built beside it, nor anything measured
+    try:
+        yield Stepper(ours)
+    finally:
+        ours.close()
+        process.join()
+
+
+def take_steps(connection: Connection, way: str, size: tuple[str, int, int]) -> None:
+    """Build the step, then take one each time that somebody asks."""
+    step = WAYS[way](*size)
+    connection.send("ready")
+    with suppress(EOFError):
+        while (what := connection.recv()) is not None:
+            if what == "method":
+                assert isinstance(step, TrainingStep)
+                connection.send(step.method.to_json())
+            else:
+                started = time.perf_counter()
+                step()
+                connection.send(time.perf_counter() - started)
+
+
+def interleave(ways: dict[str, Stepper], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each way's steps, of which the first two, that compile and warm up, do not count."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(2 + rounds):
+        for way, stepper in ways.items():
+            times[way].append(stepper.asked("step"))
+            time.sleep(PAUSE_S)
+    return {way: found[2:] for way, found in times.items()}
 
 
 def tell(row: dict[str, Any]) -> None:

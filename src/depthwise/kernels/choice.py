@@ -1,11 +1,14 @@
 """Which kernel computes which place of a network: PyTorch's or ours, by a short measurement, kept per machine."""
 
 import copy
+import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +24,7 @@ BUDGET_S = 10.0
 MOST_IMAGES = 16
 ROUNDS = 3
 """The first warms up, and compiles where that was not done yet."""
-PACKAGES = ("depthwise", "torch", "numba", "llvmlite")
+PACKAGES = ("torch", "numba", "llvmlite")
 
 
 class Place(NamedTuple):
@@ -128,8 +131,18 @@ def _time(block: nn.Module, x: Tensor) -> float:
 
 def _machine() -> str:
     """Return what times depend on."""
-    parts = (processor(), torch.backends.cpu.get_cpu_capability(), f"{torch.get_num_threads()} threads")
+    capability, num_threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    parts = (processor(), capability, f"{num_threads} threads", f"kernels {_sources()}")
     return ", ".join((*parts, *(f"{name} {version(name)}" for name in PACKAGES)))
+
+
+@cache
+def _sources() -> str:
+    """Return a digest of the kernels' code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _all() -> Iterator[tuple[str, dict[str, str]]]:

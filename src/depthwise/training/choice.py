@@ -21,6 +21,7 @@ from depthwise.models.create import create_model
 from depthwise.models.registry import model_info
 from depthwise.models.summary import summary
 from depthwise.training.compute import Kernels, Method, Precision, has_bfloat16
+from depthwise.training.memory import keep_freed_memory
 from depthwise.training.step import Task, TrainingStep, build_step
 
 WORTH_S = 300.0
@@ -195,8 +196,10 @@ def make_step(
     """Return the very step that the loop runs, on random pictures: call it to take it once more.
 
     Forward, loss, backward, optimiser; computed as a long run on this machine would be (`method` says how). By default
-    as many classes as in the paper; `options` are the network's own.
+    as many classes as in the paper; `options` are the network's own. As in a run, the process keeps
+    the memory that it frees.
     """
+    keep_freed_memory()
     spec = model_info(name)
     task = Task(
         model=name,

@@ -18,6 +18,7 @@ from depthwise.models.registry import model_info
 from depthwise.training.compute import Compute, Method
 from depthwise.training.distributed import Group, check_parts, join, local_device
 from depthwise.training.loop import Teacher, run
+from depthwise.training.memory import freed_memory_kept
 from depthwise.training.schedule import check_warmup, is_finished
 from depthwise.training.state import TrainState
 from depthwise.workflows.checkpoints import Checkpoints
@@ -117,7 +118,7 @@ def train(
         after=after,
         within=within,
     )
-    with join(choose_device(device)) as group:
+    with freed_memory_kept(), join(choose_device(device)) as group:
         console = console if console and group.rank == 0 else Quiet()
         return _train(request, every, group, console)
 
