@@ -99,10 +99,14 @@ def predict(
     )
     if not tally.num_answers:
         raise UserError(f"no photos found in {', '.join(photos)}")
-    if tally.num_kept:
-        terminal.say(f"{tally.num_kept:,} of {tally.num_answers:,} answers were in {out} already")
     if tally.num_failed:
-        terminal.warn(f"{tally.num_failed} of {tally.num_answers} photos could not be used")
+        where = "" if form == "table" else ": see reason and error"
+        terminal.warn(f"{tally.num_failed:,} of {tally.num_answers:,} photos could not be read{where}")
+    if out:
+        kept = f", {tally.num_kept:,} of them there already" if resume else ""
+        terminal.say(f"Written: {out}, {tally.num_answers:,} answers{kept}")
+        if model.suffix not in (".xml", ".tflite", ".pt2"):
+            terminal.say(f"\nNext: depthwise explain {shlex.quote(str(model))} PHOTO")
     return 1 if tally.num_failed else 0
 
 
