@@ -139,13 +139,14 @@ def explain(
     class_
         The class to look for; by default the answer.
     """
-    if model.suffix != ".onnx":
-        require("torch", "train", "explaining an answer")
     from depthwise import files
+    from depthwise.deploy.engine import SUFFIXES
     from depthwise.report.heat import draw_heat
     from depthwise.report.target import check_target
     from depthwise.workflows.explaining import explain as run_explain
 
+    if model.suffix not in SUFFIXES:
+        require("torch", "train", "explaining an answer")
     out = out or Path(f"{photo.stem}-explained.png")
     check_target(out, "--out", ".png", overwrite=overwrite)
     found = run_explain(model, photo, class_, factory=factory, device=device)
