@@ -12,6 +12,7 @@ from collections.abc import Callable
 from statistics import mean
 
 import performance
+import shipping
 from results import ROOT, result, witness
 
 PAGES = (
@@ -347,26 +348,30 @@ def input_() -> str:
     )
 
 
-PARTS: dict[str, Callable[[], str]] = {
-    part.__name__.rstrip("_"): part
-    for part in (
-        demo,
-        demo_short,
-        fashion_mnist,
-        recalibration,
-        startup,
-        predict,
-        predict_folder,
-        predict_memory,
-        peers,
-        audit,
-        unknown,
-        class_balance,
-        input_,
-        export_all,
-        engines,
-    )
-} | performance.PARTS
+PARTS: dict[str, Callable[[], str]] = (
+    {
+        part.__name__.rstrip("_"): part
+        for part in (
+            demo,
+            demo_short,
+            fashion_mnist,
+            recalibration,
+            startup,
+            predict,
+            predict_folder,
+            predict_memory,
+            peers,
+            audit,
+            unknown,
+            class_balance,
+            input_,
+            export_all,
+            engines,
+        )
+    }
+    | performance.PARTS
+    | shipping.PARTS
+)
 
 
 def main(*, is_check: bool) -> int:
