@@ -12,6 +12,7 @@ from collections.abc import Callable
 from statistics import mean
 
 import performance
+import shipping
 from measured import ROOT, result, witness
 
 sys.path.insert(0, str(ROOT / "bench"))
@@ -370,7 +371,8 @@ PARTS: dict[str, Callable[[], str]] = {
         export_all,
         engines,
     )
-} | performance.PARTS
+}
+PARTS |= performance.PARTS | shipping.PARTS
 PARTS |= {"results": results_page.table, "results_commands": results_page.commands}
 
 

@@ -20,6 +20,8 @@ from depthwise.errors import CannotWrite, Interrupted
 from depthwise.workflows.prediction import Output, predict
 
 FORMS = ("csv", "jsonl")
+OLDER = b"path,label,probability,rejected,error"
+"""Columns before there were reason and top."""
 
 
 class Stopping(Quiet):
@@ -71,7 +73,9 @@ def test_stopped_and_gone_on_with_it_is_as_if_it_had_not_been_stopped(exported, 
     assert not json.loads(beside.read_text())["is_complete"]
     assert run(["predict", str(exported), str(folder), "--out", str(out), "--resume"]) == 1
     assert out.read_bytes() == expected and json.loads(beside.read_text())["is_complete"]
-    assert (f"{after} of 37 answers were in {out} already" in capsys.readouterr().err) == bool(after)
+    told = capsys.readouterr().err
+    assert f"Written: {out}, 37 answers, {after} of them there already" in told
+    assert "1 of 37 photos could not be read: see reason and error" in told
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -89,6 +93,24 @@ def test_a_row_cut_off_anywhere_is_mended(exported, folder, form, monkeypatch):
         assert run(["predict", str(exported), str(folder), "--out", str(out), "--resume"]) == 1
         assert out.read_bytes() == expected
     assert [len(photos) for photos in answered[-2:]] == [1, 0]
+
+
+def test_csv_tells_what_json_does(exported, folder):
+    """Of every photo, and the code of one that could not be read."""
+    whole(exported, folder, "csv"), whole(exported, folder, "jsonl")
+    with open(folder.parent / "whole.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    answers = [json.loads(line) for line in (folder.parent / "whole.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["reason"] for row in rows if row["error"]] == ["empty"]
+    for row, answer in zip(rows, answers, strict=True):
+        assert set(row) == set(answer)
+        assert {name: row[name] for name in ("path", "label", "reason", "error")} == {
+            name: answer[name] or "" for name in ("path", "label", "reason", "error")
+        }
+        assert row["rejected"] == str(answer["rejected"]).lower()
+        top = json.loads(row["top"] or "{}")
+        assert list(top) == [score["label"] for score in answer["top"]]
+        assert list(top.values()) == pytest.approx([score["probability"] for score in answer["top"]], abs=1e-6)
 
 
 def test_new_photos_are_added(exported, folder, save_noise):
@@ -120,7 +142,11 @@ def test_nothing_else_is_gone_on_with(exported, trained, folder, tmp_path, capsy
     monkeypatch.undo()
     content = out.read_bytes()
     out.write_bytes(content.replace(b"rejected", b"refused", 1))
-    assert "has other columns" in refusal("--resume")
+    told = refusal("--resume")
+    assert "has other columns" in told and "there: path,label,probability,refused" in told
+    out.write_bytes(content.replace(b"path,label,probability,rejected,reason,error,top", OLDER, 1))
+    told = refusal("--resume")
+    assert f"there: {OLDER.decode()}\n" in told and "replace it with --overwrite" in told
     out.write_bytes(content + b"one,two\n")
     assert "row 39 of" in refusal("--resume")
     (tmp_path / "whole.csv.made_by.json").unlink()

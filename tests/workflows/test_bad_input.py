@@ -98,12 +98,12 @@ def test_predict_answers_in_order_with_the_reason_of_each_failure(mixed, trained
     assert [answer["error"] is None for answer in answers] == [False, True, False, True, False]
     assert answers[0]["label"] is None
     assert answers[1]["label"] == "red fox"
-    assert "3 of 5 photos could not be used" in said.err
+    assert "3 of 5 photos could not be read" in said.err
 
 
 def test_predict_goes_on_when_all_photos_are_broken(mixed, trained, capsys):
     assert run(["predict", str(trained), str(mixed / "red fox" / "a empty.jpg"), "--format", "csv"]) == 1
-    assert capsys.readouterr().out.splitlines()[1].endswith(",,,false,the file has zero bytes")
+    assert capsys.readouterr().out.splitlines()[1].endswith(",,,false,empty,the file has zero bytes,")
 
 
 @pytest.fixture

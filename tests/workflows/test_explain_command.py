@@ -57,12 +57,14 @@ def test_the_picture_is_named_after_the_photo_and_never_replaced_unasked(trained
         (["{run}", "{tmp}/none.jpg"], "none.jpg cannot be used"),
         (["{run}", "{photo}", "--out", "{tmp}/why.jpg"], "ends in .png"),
         (["{tmp}/model.onnx", "{photo}"], "ONNX Runtime cannot read this model"),
+        (["{tmp}/model.xml", "{photo}"], "cannot be told of a .xml file"),
     ],
 )
 def test_what_is_asked_wrongly_is_explained(trained, photo, tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model.onnx").touch()
+    for name in ("model.onnx", "model.xml"):
+        (tmp_path / name).touch()
     arguments = [a.format(run=trained, photo=photo, tmp=tmp_path) for a in arguments]
     assert run(["explain", *arguments]) == 2
     assert message in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.xml"}

@@ -57,6 +57,7 @@ def test_the_evidence_lies_beside_it_and_in_it(exported):
     assert inside["verification"]["comparison"] == beside["comparison"]
     assert len(inside["golden"]) == 3  # of three classes
     assert "/" not in json.dumps(inside["card"]["training"])  # no path of the machine that trained it
+    assert len(inside["card"]["training"]["pictures"]) == 64  # what it was trained on, by its hash
 
 
 def test_the_graph_alone_takes_photos_of_any_size_and_gives_probabilities(exported, trained, photos):

@@ -1,6 +1,7 @@
 """`depthwise export` to OpenVINO and torch.export, in INT8, and what may run the files."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from depthwise.deploy import export as deploy_export
 from depthwise.deploy import measure, quantize
 from depthwise.deploy.engine import Choice, OnnxEngine, Parts
 from depthwise.deploy.export import trace_network
-from depthwise.workflows import exporting, finding, quantizing
+from depthwise.workflows import exporting, finding, loading, quantizing
 from depthwise.workflows.opening import open_engine
 
 
@@ -237,6 +238,41 @@ def test_what_bench_found_is_taken_for_many_photos_only_and_for_this_file_only(i
     assert finding.best(other, Choice()) is None
     (tmp_path / "engines.json").write_text("{")
     assert finding.best(int8, Choice()) is None
+
+
+def test_an_engine_that_computes_something_else_here_is_taken_only_by_name(
+    trained, photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "cache"))
+    out, photo = tmp_path / "model.onnx", str(next(photos.rglob("*.png")))
+    dw.export(trained, out)
+    whole = OnnxEngine.logits
+    with monkeypatch.context() as spoiled:
+        spoiled.setattr(OnnxEngine, "logits", lambda self, images: whole(self, images) + np.float32([1, 0, 0]))
+        assert run(["predict", str(out), photo]) == 2
+        message = capsys.readouterr().err
+        assert "computes something else on this machine" in message and "--engine onnxruntime" in message
+        assert run(["predict", str(out), photo, "--engine", "onnxruntime"]) == 0
+        assert not (tmp_path / "cache" / "passed.json").exists()
+    assert run(["predict", str(out), photo]) == 0
+    assert finding.has_passed(out)
+
+
+def test_a_file_is_asked_once_and_again_when_it_changed(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "cache"))
+    out, asked = tmp_path / "model.onnx", []
+    dw.export(trained, out)
+    monkeypatch.setattr(loading, "check_golden", lambda engine, golden: asked.append(len(golden)) or 0.0)
+    dw.load(out), dw.load(out)
+    assert asked == [3]
+    os.utime(out, (0, 0))
+    dw.load(out)
+    monkeypatch.setattr(finding, "processor", lambda: "another")
+    dw.load(out)
+    assert asked == [3, 3, 3]
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(out / "no folder"))  # nothing can be kept
+    dw.load(out)
+    assert asked == [3, 3, 3, 3]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from depthwise.workflows.prediction import expand, render
 
 ANSWERS = [
     Prediction("a b.jpg", "猫", 0.75, (Score("猫", 0.75), Score("fox, red", 0.25))),
-    Prediction("bad.jpg", error="the file has zero bytes"),
+    Prediction("bad.jpg", reason="empty", error="the file has zero bytes"),
 ]
 
 
@@ -55,8 +55,28 @@ def test_jsonl_is_an_object_a_line():
 
 def test_csv_is_read_back_by_a_csv_reader():
     rows = list(csv.DictReader(io.StringIO("".join(render(ANSWERS, "csv")))))
-    assert rows[0] == {"path": "a b.jpg", "label": "猫", "probability": "0.750000", "rejected": "false", "error": ""}
-    assert rows[1]["error"] == "the file has zero bytes"
+    assert rows[0] == {
+        "path": "a b.jpg",
+        "label": "猫",
+        "probability": "0.750000",
+        "rejected": "false",
+        "reason": "",
+        "error": "",
+        "top": '{"猫": 0.75, "fox, red": 0.25}',
+    }
+    assert rows[1] == dict.fromkeys(rows[0], "") | {
+        "path": "bad.jpg",
+        "rejected": "false",
+        "reason": "empty",
+        "error": "the file has zero bytes",
+    }
+
+
+def test_csv_tells_why_an_answer_is_rejected_and_what_one_view_says():
+    scores = (Score("fox", 0.6), Score("cat", 0.4))
+    answer = Prediction("a.jpg", "cat", 0.4, scores, True, "unknown: odd", Score("fox", 0.7))
+    (row,) = csv.DictReader(io.StringIO("".join(render([answer], "csv", "flip"))))
+    assert (row["rejected"], row["reason"], row["single_view"]) == ("true", "unknown: odd", '{"fox": 0.7}')
 
 
 def test_the_table_shows_the_best_and_the_others():
@@ -75,7 +95,8 @@ def test_the_table_tells_why_an_answer_is_rejected_and_what_one_view_says():
 def test_answers_go_to_a_file_whole(trained, photos, tmp_path, capsys):
     out = tmp_path / "answers.csv"
     assert run(["predict", str(trained), str(photos), "--format", "csv", "--out", str(out)]) == 0
-    assert capsys.readouterr().out == ""
+    told = capsys.readouterr()
+    assert told.out == "" and f"Written: {out}, 36 answers\n" in told.err and "read" not in told.err
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 36

@@ -99,10 +99,14 @@ def predict(
     )
     if not tally.num_answers:
         raise UserError(f"no photos found in {', '.join(photos)}")
-    if tally.num_kept:
-        terminal.say(f"{tally.num_kept:,} of {tally.num_answers:,} answers were in {out} already")
     if tally.num_failed:
-        terminal.warn(f"{tally.num_failed} of {tally.num_answers} photos could not be used")
+        where = "" if form == "table" else ": see reason and error"
+        terminal.warn(f"{tally.num_failed:,} of {tally.num_answers:,} photos could not be read{where}")
+    if out:
+        kept = f", {tally.num_kept:,} of them there already" if resume else ""
+        terminal.say(f"Written: {out}, {tally.num_answers:,} answers{kept}")
+        if model.suffix not in (".xml", ".tflite", ".pt2"):
+            terminal.say(f"\nNext: depthwise explain {shlex.quote(str(model))} PHOTO")
     return 1 if tally.num_failed else 0
 
 
@@ -135,13 +139,14 @@ def explain(
     class_
         The class to look for; by default the answer.
     """
-    if model.suffix != ".onnx":
-        require("torch", "train", "explaining an answer")
     from depthwise import files
+    from depthwise.deploy.engine import SUFFIXES
     from depthwise.report.heat import draw_heat
     from depthwise.report.target import check_target
     from depthwise.workflows.explaining import explain as run_explain
 
+    if model.suffix not in SUFFIXES:
+        require("torch", "train", "explaining an answer")
     out = out or Path(f"{photo.stem}-explained.png")
     check_target(out, "--out", ".png", overwrite=overwrite)
     found = run_explain(model, photo, class_, factory=factory, device=device)

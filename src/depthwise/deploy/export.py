@@ -103,9 +103,14 @@ def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
     return data
 
 
+TOLD = ("pictures", "epoch", "step", "num_train_images", "num_valid_images", "valid_top1")
+"""`pictures` is the hash of what was trained on."""
+
+
 def metadata_of(card: Card, more: dict[str, Any]) -> dict[str, Any]:
-    """Return what every exported file says of itself; how it was trained stays at home: it names folders."""
-    return {"card": replace(card, training={}).to_json()} | more
+    """Return what every exported file says of itself; of how it was trained TOLD alone: the rest names folders."""
+    told = {name: card.training[name] for name in TOLD if name in card.training}
+    return {"card": replace(card, training=told).to_json()} | more
 
 
 def _as_it_is(output: str) -> list[Any]:

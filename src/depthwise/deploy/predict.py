@@ -78,7 +78,7 @@ class Prediction:
     rejected: bool = False
     """True when the model says that the photo shows none of its classes, or that it is not sure enough."""
     reason: str | None = None
-    """Why it is rejected."""
+    """Why it is rejected; of a photo that could not be used, its code (one of `data.decode.REASONS`)."""
     single_view: Score | None = None
     """With several views: the answer to the single one."""
     error: str | None = None
@@ -144,7 +144,9 @@ class Classifier:
             with turn:
                 answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
             return [
-                Prediction(str(name), error=pixels.detail) if isinstance(pixels, Skipped) else next(answers)
+                Prediction(str(name), reason=pixels.reason, error=pixels.detail)
+                if isinstance(pixels, Skipped)
+                else next(answers)
                 for name, pixels in zip(names, pictures, strict=True)
             ]
 

@@ -1,7 +1,9 @@
 """`.pt2`: the network as a program of torch.export, without our code. Needs torch, to write and to run."""
 
+import contextlib
 import io
 import json
+import tempfile
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -67,11 +69,12 @@ def pack_program(program: torch.export.ExportedProgram, metadata: dict[str, Any]
 
 def to_litert(model: nn.Module, card: Card) -> bytes:
     """Return a `.tflite` file's bytes, without metadata; it takes one photo at a time."""
-    import tempfile
-
     import litert_torch
 
-    with tempfile.TemporaryDirectory(prefix="depthwise-litert-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="depthwise-litert-") as folder,
+        contextlib.redirect_stdout(io.StringIO()),  # the converter tells of every pass
+    ):
         out = Path(folder) / "model.tflite"
         litert_torch.convert(Photos(model, card).eval(), (example(card, 1),)).export(str(out))
         return out.read_bytes()

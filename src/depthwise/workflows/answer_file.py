@@ -102,7 +102,11 @@ class AnswerFile:
                 self.kept.add(photo)
                 self.num_kept_failed += is_failed
             elif row.rstrip(b"\r\n") != self.header.rstrip():
-                raise UserError(f"--resume: {self.path} has other columns; replace it with --overwrite")
+                raise UserError(
+                    f"--resume: {self.path} has other columns than are written now:\n"
+                    f"  there: {row.decode(*ANY_NAME).rstrip()}\n  now:   {self.header.decode().rstrip()}\n"
+                    "Choose another --out, or replace it with --overwrite"
+                )
             self.end += len(row)
 
     def _parse(self, row: bytes, number: int) -> tuple[str, bool]:

@@ -14,6 +14,7 @@ from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_picture
 from depthwise.data.decode import Pixels
 from depthwise.deploy.class_map import Heat, class_map
+from depthwise.deploy.engine import SUFFIXES
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError, suggest
 from depthwise.metrics import softmax
@@ -53,6 +54,11 @@ def explain(
     its network.
     """
     path, photo = find_model(model), Path(photo)
+    if path.suffix in SUFFIXES and path.suffix != ".onnx":
+        raise UserError(
+            f"{path}: where it looks cannot be told of a {path.suffix} file; give the run, its model file or an .onnx "
+            "file exported from it"
+        )
     engine = load(path, device, factory).engine
     if label is not None and label not in engine.card.classes:
         known = list(engine.card.classes)

@@ -1,6 +1,10 @@
-"""What `depthwise bench` found fastest for a model on this machine, kept for `evaluate`. No torch."""
+"""What was found out about exported files on this machine: how they answer fastest, that they compute what they should.
+
+Kept in the user's cache folder. No torch.
+"""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,10 +17,36 @@ from depthwise.errors import UserError
 from depthwise.machine import num_processors, processor
 
 PACKAGES = ("onnxruntime", "openvino")
+RUN_BY = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "ai-edge-litert", ".pt2": "torch"}
+"""What runs a file when no engine is asked for."""
 
 
 def _store() -> Path:
+    """Return where it is kept how files answer fastest."""
     return files.cache_folder() / "engines.json"
+
+
+def _passed() -> Path:
+    """Return where it is kept which files passed their own pictures."""
+    return files.cache_folder() / "passed.json"
+
+
+def _identity(model: Path) -> list[Any]:
+    """Return what must not have changed for a file to have passed; its contents go by size and time."""
+    status = model.stat()
+    package = RUN_BY[model.suffix]
+    return [status.st_size, status.st_mtime_ns, processor(), package, _version(package)]
+
+
+def has_passed(model: Path) -> bool:
+    """Return whether `note_passed` saw this file here, as it is now."""
+    return _read(_passed()).get(str(model.resolve())) == _identity(model)
+
+
+def note_passed(model: Path) -> None:
+    """Remember that a file computes here what it should. Where nothing can be kept, it is asked again next time."""
+    with suppress(OSError, UserError):
+        _keep(_passed(), {str(model.resolve()): _identity(model)})
 
 
 def _key(model: Path) -> str:
@@ -36,19 +66,22 @@ def _version(package: str) -> str:
         return ""
 
 
-def _read() -> dict[str, Any]:
+def _read(store: Path) -> dict[str, Any]:
     try:
-        values = json.loads(_store().read_text(encoding="utf-8"))
+        values = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
 
 
+def _keep(store: Path, more: dict[str, Any]) -> None:
+    store.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(store, (json.dumps(_read(store) | more, indent=1) + "\n").encode())
+
+
 def keep(model: Path, choice: Choice) -> None:
     """Remember that many pictures are answered fastest so. `choice` must have passed the file's own pictures here."""
-    _store().parent.mkdir(parents=True, exist_ok=True)
-    whole = _read() | {_key(model): asdict(choice)}
-    files.write_whole(_store(), (json.dumps(whole, indent=1) + "\n").encode())
+    _keep(_store(), {_key(model): asdict(choice)})
 
 
 def best(model: Path, asked: Choice) -> Choice | None:
@@ -56,6 +89,6 @@ def best(model: Path, asked: Choice) -> Choice | None:
     if asked != Choice() or not model.is_file() or not _store().is_file():
         return None
     try:
-        return Choice(**_read()[_key(model)])
+        return Choice(**_read(_store())[_key(model)])
     except (KeyError, TypeError, UserError):
         return None

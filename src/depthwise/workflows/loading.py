@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from depthwise import artifact
 from depthwise.console import Quiet
 from depthwise.data.views import ViewKind
-from depthwise.deploy.engine import SUFFIXES, Choice, OnnxEngine
+from depthwise.deploy.engine import SUFFIXES, Choice, Exported, OnnxEngine
 from depthwise.deploy.predict import Classifier
+from depthwise.deploy.verify import check_golden, tolerance_of
 from depthwise.errors import UserError, require
 from depthwise.workflows import finding
 from depthwise.workflows.opening import open_engine
@@ -36,6 +37,7 @@ def load(
     ever called. `image_size` replaces the side of the network's input, where the network takes other sizes and is not
     exported; `views`: of which views of a photo the probabilities are averaged. `choice` says
     what runs an exported file: by default ONNX Runtime, but for large work (`is_large`) what `depthwise bench` found.
+    An engine that was not asked for by name must compute here what the file says; asked once, and remembered.
     """
     path = find_model(path)
     choice = choice or Choice()
@@ -45,7 +47,10 @@ def load(
                 f"--image-size {image_size}: an exported file computes at the size that it was exported with; give the "
                 "run folder or the model file that it was made from"
             )
-        exported = open_engine(path, (finding.best(path, choice) if is_large else None) or choice)
+        found = finding.best(path, choice) if is_large else None
+        exported = open_engine(path, found or choice)
+        if not found and choice.engine == "auto":
+            _check(path, exported)
         return Classifier(exported, views, is_concurrent=isinstance(exported, OnnxEngine))
     if choice.engine != "auto":
         raise UserError(f"--engine {choice.engine} runs exported files; {path.name} is computed in PyTorch")
@@ -61,6 +66,21 @@ def load(
     if image_size is not None and image_size != card.geometry.image_size:
         _change_size(engine, image_size, console or Quiet())
     return Classifier(engine, views)
+
+
+def _check(path: Path, exported: Exported) -> None:
+    """Ask the file's own pictures, unless that was done here. Raises UserError when the answers are others."""
+    golden = exported.metadata.get("golden") or []
+    if not golden or finding.has_passed(path):
+        return
+    worst, allowed = check_golden(exported, golden), tolerance_of(exported.metadata)
+    if not worst <= allowed:
+        other = "\nOr name the engine, and it is not asked: --engine onnxruntime" if path.suffix == ".onnx" else ""
+        raise UserError(
+            f"{path} computes something else on this machine than where it was exported: probabilities differ by up to "
+            f"{worst:.2g} (allowed: {allowed:g}). See depthwise verify; export it here, or try another --engine{other}"
+        )
+    finding.note_passed(path)
 
 
 def _change_size(engine: "EagerEngine", image_size: int, console: Quiet) -> None:

@@ -5,7 +5,7 @@ import glob
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -16,7 +16,7 @@ from depthwise.data.index import find_pictures
 from depthwise.data.table import harmless
 from depthwise.data.views import ViewKind
 from depthwise.deploy.engine import Choice
-from depthwise.deploy.predict import Classifier, Prediction
+from depthwise.deploy.predict import Classifier, Prediction, Score
 from depthwise.errors import Interrupted, UserError
 from depthwise.workflows.answer_file import ANY_NAME, AnswerFile, maker
 from depthwise.workflows.loading import load
@@ -25,7 +25,8 @@ from depthwise.workflows.stopping import Stopped, signum_of, stoppable
 
 Format = Literal["table", "json", "jsonl", "csv"]
 ENDINGS: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
-COLUMNS = ("path", "label", "probability", "rejected", "error")
+COLUMNS = ("path", "label", "probability", "rejected", "reason", "error", "top")
+"""Of CSV, what JSON has; `top` is a JSON object from class to probability, best first."""
 
 
 def expand(arguments: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
@@ -107,14 +108,14 @@ def predict(
     photos = expand(arguments, lines) if is_live else list(expand(arguments, lines))
     work = _Work(classifier, top_k, workers, is_live, console)
     if output.path is None:
-        for piece in render(work.answers(photos), output.form):
+        for piece in render(work.answers(photos), output.form, views):
             output.stream.write(piece)
             output.stream.flush()
     elif output.form in ("csv", "jsonl"):
         made_by = maker(find_model(model), output.form, top_k=top_k, **options)
-        _grow(work, photos, AnswerFile(output.path, made_by, header(output.form), is_resumed=output.is_resumed))
+        _grow(work, photos, AnswerFile(output.path, made_by, header(output.form, views), is_resumed=output.is_resumed))
     else:
-        text = "".join(render(work.tracked(photos), output.form))
+        text = "".join(render(work.tracked(photos), output.form, views))
         files.write_whole(output.path, text.encode(*ANY_NAME))
     return work.tally
 
@@ -145,19 +146,19 @@ def _grow(work: _Work, photos: Iterable[str], file: AnswerFile) -> None:
     missing: Iterable[str] = (photo for photo in photos if photo not in file.kept)
     if isinstance(photos, list):  # then it is known how many are left
         missing = list(missing)
-    form: Format = file.made_by["format"]
+    form, views = file.made_by["format"], file.made_by["views"]
     num_written = num_kept
     try:
         with stoppable(), file:
             for answer in work.tracked(missing):
-                file.write(row(answer, form).encode(*ANY_NAME))
+                file.write(row(answer, form, views).encode(*ANY_NAME))
                 num_written += 1
     except (KeyboardInterrupt, Stopped) as stop:
         told = f"Stopped: {file.path} holds {num_written:,} answers.\nGo on with the same command and --resume."
         raise Interrupted(told, signum_of(stop)) from stop
 
 
-def render(answers: Iterable[Prediction], form: Format) -> Iterator[str]:
+def render(answers: Iterable[Prediction], form: Format, views: ViewKind = "1") -> Iterator[str]:
     """Yield the answers as text, piece by piece, in their order."""
     if form == "json":
         yield "["
@@ -165,29 +166,41 @@ def render(answers: Iterable[Prediction], form: Format) -> Iterator[str]:
             yield ("," if number else "") + "\n" + row(answer, "jsonl").rstrip("\n")
         yield "\n]\n"
         return
-    if first := header(form):
+    if first := header(form, views):
         yield first
     for answer in answers:
-        yield row(answer, form)
+        yield row(answer, form, views)
 
 
-def header(form: Format) -> str:
+def header(form: Format, views: ViewKind = "1") -> str:
     """Return the line before the rows, or ''."""
-    return _csv_line(COLUMNS) if form == "csv" else ""
+    return _csv_line((*COLUMNS, "single_view") if views != "1" else COLUMNS) if form == "csv" else ""
 
 
-def row(answer: Prediction, form: Format) -> str:
-    """Return one answer as csv, jsonl or table."""
+def row(answer: Prediction, form: Format, views: ViewKind = "1") -> str:
+    """Return one answer as csv, jsonl or table; `views` that it was made of."""
     if form == "csv":
-        share = "" if answer.probability is None else f"{answer.probability:.6f}"
-        told = str(answer.rejected).lower()
-        return _csv_line((answer.path, answer.label or "", share, told, answer.error or ""))
+        return _csv_row(answer, has_several_views=views != "1")
     if form == "jsonl":
         return json.dumps(answer.to_json(), ensure_ascii=False) + "\n"
     return _table_line(answer)
 
 
-def _csv_line(values: tuple[str, ...]) -> str:
+def _csv_row(answer: Prediction, *, has_several_views: bool) -> str:
+    share = "" if answer.probability is None else f"{answer.probability:.6f}"
+    cells = [answer.path, answer.label or "", share, str(answer.rejected).lower()]
+    cells += [answer.reason or "", answer.error or "", _scores(answer.top)]
+    if has_several_views:
+        cells.append(_scores((answer.single_view,) if answer.single_view else ()))
+    return _csv_line(cells)
+
+
+def _scores(scores: tuple[Score, ...]) -> str:
+    values = {score.label: round(score.probability, 6) for score in scores}
+    return json.dumps(values, ensure_ascii=False) if values else ""
+
+
+def _csv_line(values: Sequence[str]) -> str:
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n").writerow([harmless(value) for value in values])
     return buffer.getvalue()
