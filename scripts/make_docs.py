@@ -12,6 +12,7 @@ from collections.abc import Callable
 from statistics import mean
 
 import performance
+import solar_cells
 from results import ROOT, result, witness
 
 PAGES = (
@@ -25,6 +26,7 @@ PAGES = (
     "docs/performance.md",
     "docs/speed.md",
     "docs/export.md",
+    "docs/solar_cells.md",
 )
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -366,7 +368,7 @@ PARTS: dict[str, Callable[[], str]] = {
         export_all,
         engines,
     )
-} | performance.PARTS
+} | {**performance.PARTS, **solar_cells.PARTS}
 
 
 def main(*, is_check: bool) -> int:
