@@ -77,9 +77,8 @@ def prepare(place: Path, elpv: Path | None) -> dict[str, Any]:
                 if (cells / degree).exists():  # else moved by an earlier start
                     (cells / degree).rename(half / name / degree)
         half.rename(photos)
-    text, seconds = call("audit", photos, "--json", ok=(0, 1))
-    found = json.loads(text)
-    return {"photos": found["classes"], "found": found["counts"], "audit_s": seconds}
+    found = json.loads(call("audit", photos, "--json", ok=(0, 1))[0])
+    return {"photos": found["classes"], "found": found["counts"]}
 
 
 def deal(trial: Trial, place: Path) -> Path:
