@@ -13,6 +13,7 @@ from statistics import mean
 
 import performance
 import shipping
+import solar_cells
 from measured import ROOT, result, witness
 
 sys.path.insert(0, str(ROOT / "bench"))
@@ -30,6 +31,7 @@ PAGES = (
     "docs/performance.md",
     "docs/speed.md",
     "docs/export.md",
+    "docs/solar_cells.md",
 )
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -372,7 +374,7 @@ PARTS: dict[str, Callable[[], str]] = {
         engines,
     )
 }
-PARTS |= performance.PARTS | shipping.PARTS
+PARTS |= performance.PARTS | shipping.PARTS | solar_cells.PARTS
 PARTS |= {"results": results_page.table, "results_commands": results_page.commands}
 
 

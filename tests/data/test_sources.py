@@ -326,3 +326,11 @@ def test_fashion_mnist_is_described_whole():
     assert set(source.md5) == names
     assert all(len(bytes.fromhex(md5)) == 16 for md5 in source.md5.values())
     assert len(set(source.classes)) == 10
+
+
+def test_the_sample_comes_with_the_package(tmp_path):
+    assert sources.get("sample", tmp_path / "out") == 1500
+    with sources.sample_photos() as photos:
+        for path in photos.rglob("*.png"):
+            assert (tmp_path / "out" / path.relative_to(photos)).read_bytes() == path.read_bytes()
+    assert read_index(tmp_path / "out").classes == tuple(sorted(sources.FASHION_MNIST.classes))

@@ -433,3 +433,11 @@ def test_weights_that_the_last_step_broke_are_not_taken_for_perfect():
     with pytest.raises(UserError, match=r"the validation loss became nan at step 4 \(epoch 1\).* --lr \(it is 0.05\)"):
         list(steps)
     assert state.best_epoch == 0 and state.history == []
+
+
+def test_pictures_in_a_file_that_may_only_be_read_are_no_reason_for_a_warning():
+    data = make_data(4, 3)
+    data.images.flags.writeable = False  # as those of a folder of real photos, which lie in a memory-mapped file
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+    logits = outcome(compute_logits(model, data, NORMALISE, CPU))
+    assert logits.shape == (4, 3)

@@ -183,6 +183,30 @@ class ElpvSource:
         return len(rows)
 
 
+@dataclass(frozen=True)
+class SampleSource:
+    """The pictures that ship with the package, as class folders."""
+
+    name: str
+    title: str
+    licence: str
+    address: str = "in the package"
+    md5: dict[str, str] = field(default_factory=dict)
+
+    def installed(self) -> Path:
+        """Return the folder in the package."""
+        return Path(__file__).parent / "sample" / "photos"
+
+    def write(self, folder: Path, target: Path, console: Quiet) -> int:
+        """Copy the class folders."""
+        paths = sorted(folder.glob("*/*.png"))
+        for path in console.track(paths, len(paths), "Writing"):
+            place = target / path.parent.name / path.name
+            place.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, place)
+        return len(paths)
+
+
 def write_pngs(
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],

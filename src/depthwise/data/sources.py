@@ -11,7 +11,7 @@ from pathlib import Path
 
 from depthwise import files
 from depthwise.console import Quiet
-from depthwise.data.source_kinds import CifarSource, ElpvSource, FlowersSource, IdxSource, Source
+from depthwise.data.source_kinds import CifarSource, ElpvSource, FlowersSource, IdxSource, SampleSource, Source
 from depthwise.download import receive
 from depthwise.errors import CannotFetch, UserError
 from depthwise.files import cache_folder
@@ -82,7 +82,12 @@ ELPV = ElpvSource(
     title="ELPV: 2,624 grey photos of solar cells, 300 x 300 px, 4 degrees of defects (Deitsch et al. 2019)",
     licence="CC-BY-NC-SA-4.0",
 )
-SOURCES: dict[str, Source] = {s.name: s for s in (FASHION_MNIST, MNIST, CIFAR10, CIFAR100, FLOWERS17, ELPV)}
+SAMPLE = SampleSource(
+    name="sample",
+    title="The pictures that ship with depthwise: 1,500 of Fashion-MNIST's, 150 of each class, to try things out",
+    licence="MIT",
+)
+SOURCES: dict[str, Source] = {s.name: s for s in (FASHION_MNIST, MNIST, CIFAR10, CIFAR100, FLOWERS17, ELPV, SAMPLE)}
 
 
 @contextmanager

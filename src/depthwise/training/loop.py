@@ -225,7 +225,7 @@ def compute_logits(
     num_batches = 0
     for number, batch in enumerate(ordered_batches(dataset, EVAL_BATCH)):
         if number % group.size == group.rank:
-            images = torch.from_numpy(np.ascontiguousarray(batch.images)).to(device)
+            images = torch.from_numpy(np.array(batch.images)).to(device)
             mine.append(model(normalise(images)).float().cpu().numpy())
         if number % group.size == 0:  # all processes report as often
             yield ValidationReport()

@@ -39,6 +39,6 @@ def embed(model: nn.Module, dataset: Dataset, normalise: nn.Module, device: torc
     parts = []
     batches = ordered_batches(dataset, BATCH)
     for batch in console.track(batches, -(-len(dataset) // BATCH), "Computing features"):
-        images = torch.from_numpy(np.ascontiguousarray(batch.images)).to(device)
+        images = torch.from_numpy(np.array(batch.images)).to(device)
         parts.append(model.embed(normalise(images)).float().cpu().numpy())
     return replace(dataset, images=np.concatenate(parts), image_size=0)

@@ -1,0 +1,67 @@
+"""The console blocks of a page: commands behind `$`, what they print, and what of it must hold on every machine."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?%?")
+STATUS = "echo $?"
+
+
+@dataclass
+class Shown:
+    """A command as a page shows it."""
+
+    command: str
+    status: int = 0
+    """What the page says by `$ echo $?` behind it; else 0."""
+    lines: list[str] = field(default_factory=list)
+    """Printed lines; `...` stands for any number of others."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """What stands behind `depthwise`, without a comment."""
+        return shlex.split(self.command, comments=True)[1:]
+
+
+def shown_on(page: str) -> list[Shown]:
+    """Return the commands of a page's indented blocks, in their order. A line that ends in a backslash goes on."""
+    found: list[Shown] = []
+    is_status = is_block = False
+    for line in page.replace("\\\n", "").splitlines():
+        is_block = (line.startswith("    ") and (is_block or line.startswith("    $ "))) or (is_block and not line)
+        text = line.strip()
+        if not is_block or not text:
+            continue
+        if text.startswith("$ ") and text != f"$ {STATUS}":
+            found.append(Shown(text.removeprefix("$ ")))
+        elif is_status:
+            found[-1].status = int(text)
+        elif text != f"$ {STATUS}":
+            found[-1].lines.append(text)
+        is_status = text == f"$ {STATUS}"
+    return found
+
+
+def shape(line: str, names: Sequence[str]) -> str:
+    """Return a printed line with `#` for numbers and `NAME` for classes, without what chance decides."""
+    words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    line = re.sub(rf"(?<![\w-])({words})(?![\w-])", "NAME", line)
+    line = re.sub(r" \*$", "", NUMBER.sub("#", line))  # the star of a best epoch
+    return " ".join(line.split())
+
+
+def missing(shown: Sequence[str], printed: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the first shown line that was not printed behind those before it, with what comes nearest; else None."""
+    rest = [shape(line, names) for line in printed]
+    for line in shown:
+        if line == "...":
+            continue
+        wanted = shape(line, names)
+        if wanted not in rest:
+            nearest = get_close_matches(wanted, rest, n=1, cutoff=0)
+            return f"not printed: {wanted}\nnearest:     {nearest[0] if nearest else 'nothing more was printed'}"
+        rest = rest[rest.index(wanted) + 1 :]
+    return None
