@@ -50,6 +50,16 @@ def test_what_was_measured_is_not_measured_again(model, monkeypatch):
         choose(model, images, precision="fp32")
 
 
+def test_other_code_of_the_kernels_is_measured_anew(model, monkeypatch):
+    images = torch.randn(2, 3, 32, 32)
+    choose(model, images, precision="fp32")
+    monkeypatch.setattr(choice, "_measure", lambda *_: pytest.fail("measured again"))
+    choose(model, images, precision="fp32")
+    monkeypatch.setattr(choice, "_sources", lambda: "0123abcd")
+    with pytest.raises(pytest.fail.Exception, match="measured again"):
+        choose(model, images, precision="fp32")
+
+
 def test_the_best_time_of_each_way_counts(model, monkeypatch):
     times = iter([9.0, 9.0, 2.0, 1.0, 1.0, 2.0])  # the first turn warms up
     monkeypatch.setattr(choice, "_time", lambda block, x: next(times))
@@ -58,7 +68,7 @@ def test_the_best_time_of_each_way_counts(model, monkeypatch):
     assert choice._measure("stem", place, {}) == {"torch": 1.0, "fused": 1.0}
 
 
-@pytest.mark.parametrize(("fused_s", "way"), [(0.5, "fused"), (1.0, "torch"), (2.0, "torch")])  # a tie: the plainer
+@pytest.mark.parametrize(("fused_s", "way"), [(0.5, "fused"), (1.1, "fused"), (1.2, "torch")])
 def test_the_faster_way_is_taken(fused_s, way, model, monkeypatch):
     monkeypatch.setattr(choice, "_measure", lambda *_: {"torch": 1e-6, "fused": fused_s * 1e-6})
     images = torch.randn(2, 3, 32, 32)

@@ -22,6 +22,9 @@ from depthwise.machine import processor
 BUDGET_S = 10.0
 """No measurement begins later; places that are left over are fused."""
 MOST_IMAGES = 16
+MARGIN = 0.9
+"""PyTorch computes a place when it takes less than this share of the fused time: what it writes more slows down the
+rest of a step, too."""
 ROUNDS = 3
 """The first warms up, and compiles where that was not done yet."""
 PACKAGES = ("torch", "numba", "llvmlite")
@@ -38,7 +41,7 @@ class Place(NamedTuple):
 def choose(model: nn.Module, images: Tensor, *, precision: str) -> dict[str, str]:
     """Return "fused" or "torch" for each place of the network at these images (B, C, H, W), for `swap.fuse`.
 
-    Forward and backward of a place alone, on random numbers, both ways by turns; the faster of the two best times.
+    Forward and backward of a place alone, on random numbers, both ways by turns; `faster` of the two best times.
     Blocks inside of a block come first: a block of fused kernels is held against the best that its parts can do. What
     was measured on this machine before, with as many threads and the same versions, is not measured again. The
     network is not changed, nor is torch's random state. Compiling kernels for the first time takes longer than this.
@@ -53,7 +56,7 @@ def choose(model: nn.Module, images: Tensor, *, precision: str) -> dict[str, str
             elif spent_s < BUDGET_S:
                 times = _measure(key, place, chosen)
                 spent_s += ROUNDS * sum(times.values())  # compiling for the first time does not count
-                chosen[key] = kept[key] = min(times, key=times.__getitem__)
+                chosen[key] = kept[key] = faster(times)
             else:
                 chosen[key] = "fused"
     _write(kept)
@@ -70,8 +73,13 @@ def compare(model: nn.Module, images: Tensor, *, precision: str) -> dict[str, di
     with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         for key, place in reversed(_places(model, images[:MOST_IMAGES]).items()):
             found[key] = _measure(key, place, chosen)
-            chosen[key] = min(found[key], key=found[key].__getitem__)
+            chosen[key] = faster(found[key])
     return dict(reversed(found.items()))
+
+
+def faster(times: Mapping[str, float]) -> str:
+    """Return who computes a place that takes these seconds by "torch" and by "fused"."""
+    return "torch" if times["torch"] < MARGIN * times["fused"] else "fused"
 
 
 def _places(model: nn.Module, images: Tensor) -> dict[str, Place]:

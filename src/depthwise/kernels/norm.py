@@ -34,10 +34,10 @@ def num_repeats(num_positions: int, num_channels: int) -> int:
 
 def tables(repeats: int, *channel_values: Array) -> Array:
     """Return float32 values per channel side by side, LANES apart, each repeated."""
-    table = np.zeros(LANES * len(channel_values), F)
-    for index, values in enumerate(channel_values):
-        table[index * LANES : index * LANES + repeats * len(values)] = np.tile(values.astype(F), repeats)
-    return table
+    table = np.zeros((len(channel_values), LANES), F)
+    for row, values in zip(table, channel_values, strict=True):
+        row[: repeats * len(values)].reshape(repeats, -1)[:] = values
+    return table.reshape(-1)
 
 
 def in_rows(x: Array, repeats: int) -> Array:
