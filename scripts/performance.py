@@ -40,6 +40,21 @@ def _ms(times: dict[str, Any]) -> str:
     return f"{1000 * times['median_s']:,.0f} ({low} - {high})"
 
 
+def step_profile(found: Any) -> list[str]:
+    """Return where the time of our step goes."""
+    groups = list(found["rows"][0]["groups"])
+    lines = [
+        "| network | step | " + " | ".join(groups) + " | the rest |",
+        "|---|---:" + "|---:" * (len(groups) + 1) + "|",
+    ]
+    for row in found["rows"]:
+        rest = row["step_ms"] - sum(row["groups"].values())
+        cells = (row["step_ms"], *row["groups"].values(), rest)
+        lines.append(f"| `{row['model']}` | " + " | ".join(f"{cell:,.0f}" for cell in cells) + " |")
+    size = f"{found['batch_size']} pictures of 224 px, {found['threads']} threads"
+    return [*lines, "", f"Milliseconds, bfloat16, all places fused, {size}. {witness(found)}."]
+
+
 def layout(found: Any) -> list[str]:
     """Return what a step takes in both layouts."""
     ways = ("fp32_nchw", "fp32_nhwc", "bf16_nchw", "bf16_nhwc")
@@ -131,6 +146,7 @@ def _time_to(found: Any) -> list[str]:
 
 FILES = {
     train_step: "train_step",
+    step_profile: "step_profile",
     layout: "layout",
     memory: "memory",
     scaling: "scaling",
