@@ -1,6 +1,7 @@
 """Files that are whole or absent. All that a run writes with care goes through `Disk`'s few calls."""
 
 import contextlib
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -107,3 +108,12 @@ def cache_folder() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "depthwise"
+
+
+def digest_of_code(folder: Path) -> str:
+    """Return the SHA-256 over the names and texts of the Python files in a folder of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        text = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()} {len(text)}\n".encode() + text)
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 import depthwise as dw
+from depthwise import files
 from depthwise.cli import run
 from depthwise.data.decode import decode
 from depthwise.deploy import eager
@@ -57,6 +59,9 @@ def test_the_evidence_lies_beside_it_and_in_it(exported):
     assert inside["verification"]["comparison"] == beside["comparison"]
     assert len(inside["golden"]) == 3  # of three classes
     assert "/" not in json.dumps(inside["card"]["training"])  # no path of the machine that trained it
+    made = inside["made"]
+    assert made["command"] == "depthwise export best.safetensors --out model.onnx" and made["licence"] == ""
+    assert made["code_sha256"] == files.digest_of_code(Path(dw.__file__).parent)
     assert len(inside["card"]["training"]["pictures"]) == 64  # what it was trained on, by its hash
 
 

@@ -171,6 +171,7 @@ def export(
     int8: Annotated[bool, Parameter(negative="")] = False,
     max_loss: float = 0.01,
     fixed_size: Annotated[bool, Parameter(negative="")] = False,
+    licence: str = "",
     overwrite: Overwrite = False,
     factory: Factory = None,
     workers: Workers = None,
@@ -195,6 +196,8 @@ def export(
         to float, and if that does not help, nothing is written.
     fixed_size
         Leave the resizing out of an .onnx graph: photos must have the network's size. The others never resize.
+    licence
+        How the file may be used, e.g. Apache-2.0: kept in its metadata.
     """
     require("torch", "train", "exporting")
     from depthwise.report.tables import export_text
@@ -208,6 +211,7 @@ def export(
         int8=int8,
         max_loss=max_loss,
         fixed_size=fixed_size,
+        licence=licence,
         overwrite=overwrite,
         factory=factory,
         workers=workers,

@@ -1,7 +1,6 @@
 """Which kernel computes which place of a network: PyTorch's or ours, by a short measurement, kept per machine."""
 
 import copy
-import hashlib
 import json
 import os
 import time
@@ -146,11 +145,7 @@ def _machine() -> str:
 
 @cache
 def _sources() -> str:
-    """Return a digest of the kernels' code."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
+    return files.digest_of_code(Path(__file__).parent)[:8]
 
 
 def _all() -> Iterator[tuple[str, dict[str, str]]]:

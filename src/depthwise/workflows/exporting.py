@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ MADE_BY = {
     ".pt2": (),
 }
 """Packages that convert to a kind of file and run it, beside depthwise and torch."""
+PACKAGE = Path(__file__).parents[1]
 SECONDS = 2.0
 """For comparing the speed of INT8 with float."""
 
@@ -72,6 +74,7 @@ def export(
     int8: bool = False,
     max_loss: float = 0.01,
     fixed_size: bool = False,
+    licence: str = "",
     overwrite: bool = False,
     factory: str | None = None,
     workers: int | None = None,
@@ -82,8 +85,9 @@ def export(
     The suffix says for whom: .onnx (ONNX Runtime, OpenVINO), .xml with a .bin (OpenVINO), .tflite (LiteRT), .pt2
     (torch.export). Photos: the split `valid` of `data`, else of the run; without any, noise, and said so. `int8`:
     computed in whole numbers, calibrated on training photos, as long as no more than the share `max_loss` of the
-    validation photos is lost. `fixed_size` leaves the resizing out of an ONNX graph; the others never have it. Raises
-    UserError, and writes nothing, when answers differ: with the photos that do.
+    validation photos is lost. `fixed_size` leaves the resizing out of an ONNX graph; the others never have it.
+    `licence`: what the file's metadata should say of how it may be used. Raises UserError, and writes nothing, when
+    answers differ: with the photos that do.
     """
     from depthwise.deploy.eager import EagerEngine
     from depthwise.deploy.export import trace_network
@@ -121,7 +125,10 @@ def export(
             evidence |= {"int8": small.to_json() | cost, "tolerance": quantizing.TOLERANCE}
     chosen = golden_places(pictures)
     golden = pack_golden([pictures.images[i] for i in chosen], (after if small else before)[chosen])
-    whole = pack({"verification": evidence, "golden": golden})
+    flags = ("--int8",) * int8 + ("--fixed-size",) * (fixed_size and out.suffix == ".onnx")
+    command = shlex.join(("depthwise", "export", path.name, "--out", out.name, *flags))
+    made = {"licence": licence, "command": command, "code_sha256": files.digest_of_code(PACKAGE)}
+    whole = pack({"verification": evidence, "golden": golden, "made": made})
     _write(out, whole)
     beside = out.with_suffix(".verification.json")
     sealed = evidence | {"sha256": fingerprint(whole[out.suffix])}
