@@ -2,12 +2,14 @@
 
     python bench/train_step.py           # the five networks with a target, 8 pictures: 2 minutes
     python bench/train_step.py --full    # one network or more of every family, 32 pictures: half an hour
+    python bench/train_step.py --full mobilenet_v2 ...    # these; the others' rows stay
 
 Interleaved: round after round, each way takes a step, in a process of its own, as what one keeps in memory or spins on
 is not the other's.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -39,14 +41,23 @@ OTHERS = ("lenet5", "alexnet", "nin", "vgg11", "googlenet", "resnet18", "densene
 
 
 def main(names: tuple[str, ...], batch_size: int, rounds: int, result: str) -> None:
-    """Measure, print ratios, record."""
-    limits = measure_limits()
-    rows = []
+    """Measure, print ratios, record after each network; other networks' rows of the same machine stay."""
+    limits, threads = measure_limits(), torch.get_num_threads()
+    settings = {"batch_size": batch_size, "rounds": rounds, "threads": threads}
+    rows = known_rows(result, settings)
     for name in names:
-        rows.append(measure(name, batch_size, 32 if name == "lenet5" else 224, rounds, limits))
-        tell(rows[-1])
-    machine = {"threads": torch.get_num_threads(), "limits": limits._asdict()}
-    record.write(result, {"batch_size": batch_size, "rounds": rounds, **machine, "rows": rows})
+        rows[name] = measure(name, batch_size, 32 if name == "lenet5" else 224, rounds, limits)
+        tell(rows[name])
+        ordered = [rows[model] for model in dict.fromkeys((*TARGETS, *OTHERS, *rows)) if model in rows]
+        record.write(result, {**settings, "limits": limits._asdict(), "rows": ordered}, is_quiet=True)
+
+
+def known_rows(result: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what this machine measured before with these settings, by network."""
+    path = record.RESULTS / f"{result}.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    is_alike = known.get("machine") == record.machine() and settings.items() <= known.items()
+    return {row["model"]: row for row in known["rows"]} if is_alike else {}
 
 
 def measure(name: str, batch_size: int, image_size: int, rounds: int, limits: Limits) -> dict[str, Any]:

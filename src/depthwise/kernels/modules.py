@@ -6,7 +6,7 @@ evaluation, on a GPU, and where `plain` names the place, they compute what the p
 
 from collections.abc import Set
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from depthwise.kernels.lanes import WIDTH
 from depthwise.kernels.norm import LANES
 from depthwise.kernels.threads import can_launch
-from depthwise.models import blocks, efficientnet, mobilenet_v2, mobilenet_v3, resnet
+from depthwise.models import blocks
 
 ACT_NAMES: dict[type[nn.Module], str] = {
     nn.Identity: "none",
@@ -147,92 +147,6 @@ def in_working_type(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else x
 
 
-class FusedInverted(Fused):
-    """Expand, depthwise, squeeze-and-excite, project and sum: MobileNetV2's, MobileNetV3's and EfficientNet's block."""
-
-    expand: Any
-    depthwise: Any
-    project: Any
-    is_residual: bool
-
-    def describe(self) -> str:
-        conv, _, act = parts(self.depthwise)
-        out_channels = parts(self.project)[0].out_channels
-        size, stride = conv.kernel_size[0], conv.stride[0]
-        has_se = ", squeezed" if isinstance(getattr(self, "se", None), blocks.SqueezeExcite) else ""
-        sum_ = ", sum" if self.is_residual else ""
-        return f"block {size}x{size}/{stride} {act} {conv.out_channels}{has_se} to {out_channels}{sum_}"
-
-    def norms(self) -> list[nn.Module]:
-        expand = [] if isinstance(self.expand, nn.Identity) else [parts(self.expand)[1]]
-        return [*expand, parts(self.depthwise)[1], parts(self.project)[1]]
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.is_fused(x) or not is_depthwise(parts(self.depthwise)[0]):
-            return self.plain.forward(self, x)  # type: ignore[no-any-return]
-        if isinstance(self.expand, nn.Identity):
-            y = fused_depthwise(in_working_type(x), None, self.depthwise)
-        else:
-            conv, norm, act = parts(self.expand)
-            y = fused_depthwise(conv(x), (norm, act), self.depthwise)
-        y = getattr(self, "se", nn.Identity())(y)
-        conv, norm, _ = parts(self.project)
-        y = conv(y)
-        if not self.is_residual:
-            return fused_norm(y, norm, "none")
-        drop = getattr(self, "drop", None)
-        if drop is not None and drop.training and drop.rate > 0:
-            return x + drop(fused_norm(y, norm, "none"))  # type: ignore[no-any-return]
-        return fused_norm(y, norm, "none", x)
-
-
-class FusedInvertedResidual(FusedInverted, mobilenet_v2.InvertedResidual):
-    """MobileNetV2's."""
-
-    plain = mobilenet_v2.InvertedResidual
-
-
-class FusedBottleneck(FusedInverted, mobilenet_v3.Bottleneck):
-    """MobileNetV3's."""
-
-    plain = mobilenet_v3.Bottleneck
-
-
-class FusedMBConv(FusedInverted, efficientnet.MBConv):
-    """EfficientNet's."""
-
-    plain = efficientnet.MBConv
-
-
-class FusedResidual(Fused, resnet.Residual):
-    """relu(shortcut + branch), the sum and ReLU in the pass of the branch's last norm; without squeeze-and-excite."""
-
-    plain = resnet.Residual
-
-    def last(self) -> nn.Module:
-        """Return the branch's last ConvNormAct."""
-        assert isinstance(self.branch, nn.Sequential)
-        return self.branch[-1]
-
-    def describe(self) -> str:
-        conv, _, _ = parts(self.last())
-        return f"sum and relu after {conv.in_channels} to {conv.out_channels}"
-
-    def norms(self) -> list[nn.Module]:
-        return [parts(self.last())[1]]
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.is_fused(x) or not isinstance(self.scale, nn.Identity) or self.shortcut is None:
-            return self.plain.forward(self, x)
-        y = x
-        assert isinstance(self.branch, nn.Sequential)
-        for layer in list(self.branch)[:-1]:
-            y = layer(y)
-        conv, norm, _ = parts(self.last())
-        y, around = conv(y), self.shortcut(x)
-        return fused_norm(y, norm, "relu", around)
-
-
 class FusedSqueezeExcite(Fused, blocks.SqueezeExcite):
     """Squeeze-and-excite with the passes over its large tensor fused."""
 
@@ -292,12 +206,3 @@ class FusedSequential(Fused, nn.Sequential):
                 x = layers[index](x)
                 index += 1
         return x
-
-
-SWAPS: dict[type[nn.Module], type[Fused]] = {
-    fused.plain: fused
-    for fused in (
-        FusedConvNormAct, FusedInvertedResidual, FusedBottleneck, FusedMBConv, FusedResidual, FusedSqueezeExcite,
-        FusedSequential,
-    )
-}  # fmt: skip

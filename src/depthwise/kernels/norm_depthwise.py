@@ -1,4 +1,4 @@
-"""act(norm(depthwise(act(norm(x))))) as one differentiable function, over the kernels of `depthwise`."""
+"""act(norm(depthwise(act(norm(x))))) as one differentiable function, over kernels of `depthwise*`."""
 
 from functools import reduce
 from typing import Any, NamedTuple
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from depthwise.kernels import depthwise as kernels
+from depthwise.kernels.depthwise import convolve as convolve_kernel
+from depthwise.kernels.depthwise_back import convolve_back
 from depthwise.kernels.lanes import WIDTH
 from depthwise.kernels.norm import tables
 from depthwise.kernels.norm_act import (
@@ -84,7 +85,7 @@ def convolve(
     refuse_single(out_size)
     z = torch.empty(out_size, dtype=x.dtype, memory_format=torch.channels_last)
     near, sums = launch(
-        kernels.convolve, flat(x), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[before_act],
+        convolve_kernel, flat(x), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[before_act],
         in_groups(weight), *window[:4], num_channels, flat(z), *z.shape[2:],
     )  # fmt: skip
     near = out_of_groups(near.reshape(len(near), -1, WIDTH), num_channels)
@@ -124,7 +125,7 @@ class _Sandwich(torch.autograd.Function):
         num_channels = len(weight)
         z_table = tables(1, after.moments.mean, after.scale, after.shift, *after.back(after_sums))
         sums, dw = launch(
-            kernels.convolve_back, flat(grad), flat(z), *z.shape[2:], z_table, *ACTIVATIONS[ctx.after_act],
+            convolve_back, flat(grad), flat(z), *z.shape[2:], z_table, *ACTIVATIONS[ctx.after_act],
             flat(x), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[ctx.before_act],
             in_groups(weight), size, stride, top, left, num_channels, flat(dx),
         )  # fmt: skip

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from depthwise.kernels.modules import SWAPS, Fused, FusedSequential, act_name
+from depthwise.kernels.families import SWAPS
+from depthwise.kernels.modules import Fused, FusedSequential, act_name
 from depthwise.models import blocks
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,3 +43,8 @@ def norm_depthwise(
 def squeeze_excite(x: Tensor, gates: Callable[[Tensor], Tensor], parameters: list[Tensor]) -> Tensor:
     """Return x * gates(mean of x over its positions)."""
     return x * gates(x.mean((2, 3), keepdim=True))
+
+
+def join_shuffled(left: Tensor, right: Tensor) -> Tensor:
+    """Return the channels of both by turns."""
+    return functional.channel_shuffle(torch.cat([left, right], 1), 2)
