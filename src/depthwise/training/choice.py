@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from depthwise import files
+from depthwise import kernels as kernels_package
 from depthwise.console import Quiet
 from depthwise.errors import UserError
 from depthwise.machine import num_processors, processor
@@ -21,7 +22,7 @@ from depthwise.models.create import create_model
 from depthwise.models.registry import model_info
 from depthwise.models.summary import summary
 from depthwise.training.compute import Kernels, Method, Precision, has_bfloat16
-from depthwise.training.memory import keep_freed_memory
+from depthwise.training.memory import give_back_free_memory, keep_freed_memory
 from depthwise.training.step import Task, TrainingStep, build_step
 
 WORTH_S = 300.0
@@ -85,6 +86,7 @@ def choose(task: Task, wish: Wish, num_images: int | None = None, console: Quiet
         return Choice(Method.from_json(kept[key]["method"]), kept[key]["times_s"])
     except (KeyError, TypeError):
         choice = _measure(task, ways, wish, console)
+        give_back_free_memory()
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = _read(path) | {key: {"method": choice.method.to_json(), "times_s": dict(choice.times_s)}}
     files.write_whole(path, (json.dumps(whole, indent=1) + "\n").encode())
@@ -168,6 +170,7 @@ def _key(task: Task, wish: Wish) -> str:
         "threads": torch.get_num_threads(),
         "processor": f"{num_processors()} x {processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "versions": {name: version(name) for name in PACKAGES},
+        "kernels": files.digest_of_code(Path(kernels_package.__file__).parent),
     }
     return json.dumps(values, sort_keys=True, default=str)
 

@@ -29,15 +29,22 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        if _set(USUAL):
-            ctypes.CDLL(None).malloc_trim(0)
+        _set(USUAL)
+        give_back_free_memory()
 
 
-def _set(values: dict[int, int]) -> bool:
-    """Return whether the C library has these settings."""
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    library = ctypes.CDLL(None)
-    for name, value in values.items():
-        library.mallopt(name, value)
-    return True
+def give_back_free_memory() -> None:
+    """Let the system have what is free now, as after steps that took more than those to come will."""
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
+
+
+def _set(values: dict[int, int]) -> None:
+    if _is_glibc():
+        library = ctypes.CDLL(None)
+        for name, value in values.items():
+            library.mallopt(name, value)
