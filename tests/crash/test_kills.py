@@ -24,6 +24,7 @@ FILES = ("best.safetensors", "last.safetensors", "metrics.jsonl", "splits.csv", 
 NETWORKS = (
     ("--model", "lenet5", "--set", "drop_rate=0.3"),
     ("--model", "mobilenet_v1", "--set", "width=0.1", "--image-size", "16"),
+    ("--model", "mobilenet_v2", "--set", "width=0.35", "--image-size", "16", "--kernels", "fused"),
 )
 WRITES_PER_EPOCH = 4  # checkpoints after steps 3 and 6, metrics and a checkpoint at its end; more where it is the best
 

@@ -2,6 +2,8 @@
 
 import copy
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -141,3 +143,18 @@ def test_a_forked_process_computes_without_kernels(monkeypatch):
     plain = small("mobilenet_v2_x0_35")
     fused, x = fuse(copy.deepcopy(plain)), torch.randn(2, 3, 32, 32)
     assert torch.equal(fused(x), plain(x))
+
+
+ONE_THREAD = """
+import torch
+from depthwise.training import make_step
+torch.set_num_threads(1)
+make_step("mobilenet_v2", batch_size=2, image_size=32, kernels="fused", precision="fp32", width=0.35, num_classes=3)()
+print(torch.get_num_threads())
+"""
+
+
+def test_pytorch_keeps_its_number_of_threads():
+    """Else the first kernel of a process would add in another order than the later ones, and a resumed run differ."""
+    reply = subprocess.run([sys.executable, "-c", ONE_THREAD], capture_output=True, text=True, check=True)
+    assert reply.stdout.strip() == "1"

@@ -46,6 +46,8 @@ def launch(function: Callable[..., Any], *arguments: Any) -> Any:
     num_threads = torch.get_num_threads()
     with _LOCK:
         numba.set_num_threads(min(num_threads, config.NUMBA_NUM_THREADS))
+        if torch.get_num_threads() != num_threads:  # where the two share OpenMP, numba's pool began with all cores
+            torch.set_num_threads(num_threads)
         return function(*arguments, num_threads)
 
 
