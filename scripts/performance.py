@@ -49,8 +49,9 @@ def train_step_short(found: Any) -> list[str]:
         for way in ("tuned", "default")
     ]
     return [
-        f"A step of MobileNetV2 and V3-large on {found['batch_size']} photos of 224 px: {times[0]} times as fast as PyTorch "
-        f"tuned by hand, {times[1]} times as fast as PyTorch as it comes (`bench/train_step.py`; {witness(found)})."
+        f"A step of MobileNetV2 and V3-large on {found['batch_size']} photos of 224 px: {times[0]} times as fast as "
+        f"PyTorch tuned by hand, {times[1]} times as fast as PyTorch as it comes "
+        f"(`bench/train_step.py`; {witness(found)})."
     ]
 
 
