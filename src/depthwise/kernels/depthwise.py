@@ -1,7 +1,7 @@
 """Forward of a depthwise convolution that stands between two batch norms, sixteen channels at a time.
 
 The norm before and its activation are applied row by row into a ring of K rows, from which come the outputs, and the
-sums that the norm behind needs. One tensor is read, one written, where PyTorch has five.
+sums that the norm behind needs. One tensor is read and one written; PyTorch reads three and writes three.
 """
 
 from typing import Any

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 """From glibc's malloc.h."""
 MIB = 2**20
-KEPT = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 * MIB}
+KEPT = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 * MIB}
+"""-1: however much is free."""
 USUAL = {M_MMAP_MAX: 65_536, M_TRIM_THRESHOLD: 64 * MIB, M_TOP_PAD: MIB // 8, M_MMAP_THRESHOLD: 32 * MIB}
 """As glibc has them in a process that once freed such a block."""
 

@@ -125,7 +125,9 @@ def export(
             evidence |= {"int8": small.to_json() | cost, "tolerance": quantizing.TOLERANCE}
     chosen = golden_places(pictures)
     golden = pack_golden([pictures.images[i] for i in chosen], (after if small else before)[chosen])
-    flags = ("--int8",) * int8 + ("--fixed-size",) * (fixed_size and out.suffix == ".onnx")
+    flags = ("--int8", "--max-loss", f"{max_loss:g}") * int8 + ("--fixed-size",) * (
+        fixed_size and out.suffix == ".onnx"
+    )
     command = shlex.join(("depthwise", "export", path.name, "--out", out.name, *flags))
     made = {"licence": licence, "command": command, "code_sha256": files.digest_of_code(PACKAGE)}
     whole = pack({"verification": evidence, "golden": golden, "made": made})
