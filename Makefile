@@ -15,7 +15,7 @@ demo: $(READY)
 	$(BIN)/depthwise demo
 
 test: $(READY)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 crash: $(READY)
 	$(BIN)/pytest -q -s -m 'crash or not crash' tests/crash

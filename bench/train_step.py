@@ -33,6 +33,8 @@ WAYS: dict[str, Callable[..., Callable[[], float]]] = {
     "ours_torch": partial(our_step, kernels="torch"),
     "ours": our_step,
 }
+WARM_UP = 3
+"""Steps of each way that do not count: they compile, measure, and get their memory."""
 PAUSE_S = 0.02
 """After a step, until PyTorch's threads spin no more."""
 
@@ -119,13 +121,13 @@ def take_steps(connection: Connection, way: str, size: tuple[str, int, int]) -> 
 
 
 def interleave(ways: dict[str, Stepper], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each way's steps, of which the first two, that compile and warm up, do not count."""
+    """Return the seconds of each way's steps but for those that warm up."""
     times: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(2 + rounds):
+    for _ in range(WARM_UP + rounds):
         for way, stepper in ways.items():
             times[way].append(stepper.asked("step"))
             time.sleep(PAUSE_S)
-    return {way: found[2:] for way, found in times.items()}
+    return {way: found[WARM_UP:] for way, found in times.items()}
 
 
 def tell(row: dict[str, Any]) -> None:

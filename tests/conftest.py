@@ -5,7 +5,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: small networks gain nothing from more, and share cores badly
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,17 @@ COLOURS = {"crème brûlée": (220, 180, 60), "猫": (40, 160, 60), "red fox": (
 FLAGS = ("--no-report", "--recipe", "none", "--model", "lenet5", "--batch-size", "4", "--lr", "0.05", "--workers", "2")
 
 
-def write_photos(folder: Path, *, per_class: int = 12, size: tuple[int, int] = (24, 20), seed: int = 0) -> Path:
+def write_photos(
+    folder: Path,
+    *,
+    per_class: int = 12,
+    size: tuple[int, int] = (24, 20),
+    seed: int = 0,
+    colours: Mapping[str, tuple[int, int, int]] = COLOURS,
+) -> Path:
     """Make class folders of noisy colour fields, as JPEG, PNG and WebP by turns."""
     rng = np.random.default_rng(seed)
-    for name, colour in COLOURS.items():
+    for name, colour in colours.items():
         (folder / name).mkdir(parents=True)
         for number in range(per_class):
             noise = rng.normal(0, 20, (size[1], size[0], 3))

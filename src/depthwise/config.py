@@ -130,7 +130,7 @@ class TrainConfig:
     short_side: tuple[int, int] | None = None
     """Cut out what the network's input shows of a short side of random length, px: VGG 256 512, AlexNet 256 256."""
     flip: bool | None = None
-    """Mirror left to right; switch it off for letters, digits, signs."""
+    """Mirror left to right; without it, as the preset has it unless mirror images look like other classes."""
     vertical_flip: bool | None = None
     """Mirror top to bottom; for pictures without an up, as of microscopes and from above."""
     rotate: float | None = None

@@ -17,7 +17,9 @@ def records_of(tmp_path, save_noise, *sizes, mode="RGB") -> list[Record]:
 
 def test_a_probe_gives_medians_of_the_sizes(tmp_path, save_noise):
     records = records_of(tmp_path, save_noise, (10, 80), (20, 6), (90, 70))
-    assert probe(records) == Probe(width=20, height=70, is_grey=False, num_images=3)
+    found = probe(records)
+    assert (found.width, found.height, found.is_grey, found.num_images) == (20, 70, False, 3)
+    assert found.shapes == pytest.approx((0.2 * 90 / 70 + 0.8 * 10 / 80, 0.8 * 20 / 6 + 0.2 * 90 / 70))
 
 
 def test_pictures_are_grey_when_all_are(tmp_path, save_noise):
@@ -32,7 +34,7 @@ def test_one_coloured_picture_makes_all_coloured(tmp_path, save_noise):
 
 def test_bad_pictures_are_passed_over(tmp_path, save_noise):
     records = [Record(str(tmp_path / "gone.png"), "a"), *records_of(tmp_path, save_noise, (12, 34))]
-    assert probe(records) == Probe(12, 34, is_grey=False, num_images=1)
+    assert probe(records) == Probe(12, 34, is_grey=False, num_images=1, shapes=(12 / 34, 12 / 34))
 
 
 @pytest.mark.parametrize("records", [[], [Record(str(Path("/nowhere/a.png")), "a")]])
@@ -75,3 +77,8 @@ def test_the_input_side_follows_the_shorter_side(width, height, expected):
 def test_the_description_says_size_and_colour():
     assert Probe(28, 30, is_grey=True, num_images=1).description == "28 x 30 px in the median, grey"
     assert Probe(28, 30, is_grey=False, num_images=1).description == "28 x 30 px in the median, in colour"
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [([(40, 20)] * 20, False), ([(40, 20)] * 10 + [(20, 30)] * 10, True)])
+def test_shapes_are_mixed_when_some_are_twice_as_wide(tmp_path, save_noise, sizes, expected):
+    assert probe(records_of(tmp_path, save_noise, *sizes)).are_shapes_mixed is expected

@@ -181,6 +181,24 @@ def test_a_photo_of_nothing_known_is_rejected_without_torch(ruled, tmp_path):
     assert "rejected: unknown: unlike the photos that the model was trained on" in reply.stdout
 
 
+def test_a_class_held_out_in_training_is_rejected_and_known_photos_at_the_stated_rate(tmp_path):
+    write_photos(tmp_path / "known", per_class=100)
+    write_photos(tmp_path / "never seen", per_class=40, colours={"sea": (40, 60, 220)})
+    out, reject_rate = tmp_path / "run", 0.1
+    assert run(["train", str(tmp_path / "known"), "--out", str(out), *FLAGS, "--epochs", "4"]) == 0
+    assert run(["calibrate", str(out), "--reject-rate", str(reject_rate)]) == 0
+    assert run(["export", str(out), "--out", str(tmp_path / "model.onnx")]) == 0
+    classifier = dw.load(tmp_path / "model.onnx")
+    test = [record.path for record in read_index(out / "splits.csv").records if record.split == "test"]
+    decoys, known = (
+        [answer.rejected for answer in classifier.predict_many(paths)]
+        for paths in (sorted((tmp_path / "never seen").rglob("*.*")), test)
+    )
+    assert len(decoys) == 40 and sum(decoys) >= 36
+    low, high = proportion_interval(sum(known), len(known))
+    assert len(known) >= 40 and low <= reject_rate <= high
+
+
 def test_an_export_without_features_says_so(ruled):
     from depthwise.deploy.predict import Classifier
 

@@ -23,6 +23,13 @@ class Probe:
     is_grey: bool
     """True when every one that was looked at is."""
     num_images: int
+    shapes: tuple[float, float] = (1.0, 1.0)
+    """Width over height, of which a tenth of the pictures have less and a tenth more."""
+
+    @property
+    def are_shapes_mixed(self) -> bool:
+        """True when squashing them into a square distorts some twice as much as others."""
+        return self.shapes[1] >= 2 * self.shapes[0]
 
     @property
     def image_size(self) -> int:
@@ -47,9 +54,11 @@ def probe(records: Sequence[Record]) -> Probe:
             continue
     if not headers:
         return Probe(224, 224, False, 0)
+    low, high = np.quantile([header.width / header.height for header in headers], (0.1, 0.9))
     return Probe(
         width=int(np.median([header.width for header in headers])),
         height=int(np.median([header.height for header in headers])),
         is_grey=all(header.is_grey for header in headers),
         num_images=len(headers),
+        shapes=(float(low), float(high)),
     )

@@ -56,7 +56,7 @@ class Fused(nn.Module):
             and x.dtype in (torch.float32, torch.bfloat16)
             and all(map(can_fuse, self.norms()))
             and can_launch()
-            and self.place(x) not in self.left_plain
+            and (not self.left_plain or self.place(x) not in self.left_plain)
         )
 
 

@@ -10,6 +10,7 @@ channel values are repeated R times, LANES apart, a distance that the compiler k
 whether they overlap.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ F = np.float32
 Array = NDArray[Any]
 
 
+@lru_cache(4096)
 def num_repeats(num_positions: int, num_channels: int) -> int:
     """Return R: how many positions make a row, without a remainder, of at most about 1,024 numbers."""
     return next(r for r in range(max(1, 1024 // num_channels), 0, -1) if num_positions % r == 0)
@@ -34,9 +36,11 @@ def num_repeats(num_positions: int, num_channels: int) -> int:
 
 def tables(repeats: int, *channel_values: Array) -> Array:
     """Return float32 values per channel side by side, LANES apart, each repeated."""
-    table = np.zeros((len(channel_values), LANES), F)
-    for row, values in zip(table, channel_values, strict=True):
-        row[: repeats * len(values)].reshape(repeats, -1)[:] = values
+    num_channels = len(channel_values[0])
+    table = np.empty((len(channel_values), LANES), F)
+    used = table[:, : repeats * num_channels].reshape(len(table), repeats, num_channels)
+    for row, values in zip(used, channel_values, strict=True):
+        row[:] = values
     return table.reshape(-1)
 
 
@@ -68,14 +72,14 @@ def typical(x: Any) -> Any:
 @inline
 def _add_moments(x: Any, first: Any, end: Any, table: Any, partial: Any) -> None:
     n = x.shape[1]
-    quads = (end - first) // 4 * 4 + first
-    for i in range(first, quads, 4):
+    q = (end - first) // 4
+    for i in range(first, first + q):
         for j in range(n):
-            a, b = widen(x[i, j]) - table[j], widen(x[i + 1, j]) - table[j]
-            c, d = widen(x[i + 2, j]) - table[j], widen(x[i + 3, j]) - table[j]
+            a, b = widen(x[i, j]) - table[j], widen(x[i + q, j]) - table[j]
+            c, d = widen(x[i + 2 * q, j]) - table[j], widen(x[i + 3 * q, j]) - table[j]
             partial[j] += (a + b) + (c + d)
             partial[LANES + j] += (a * a + b * b) + (c * c + d * d)
-    for i in range(quads, end):
+    for i in range(first + 4 * q, end):
         for j in range(n):
             a = widen(x[i, j]) - table[j]
             partial[j] += a
@@ -154,17 +158,16 @@ def _add_slopes(
 ) -> None:
     """Per channel: sums of g' and of g' (x - mean), g' the gradient before the activation."""
     n = x.shape[1]
-    pairs = (end - first) // 2 * 2 + first
-    for i in range(first, pairs, 2):
+    half = (end - first) // 2
+    for i in range(first, first + half):
+        k = i + half
         for j in range(n):
-            a, b = widen(x[i, j]), widen(x[i + 1, j])
+            a, b = widen(x[i, j]), widen(x[k, j])
             u = widen(g[i, j]) * slope(kind, low, high, widen(seen[i, j]) * table[LANES + j] + table[2 * LANES + j])
-            v = widen(g[i + 1, j]) * slope(
-                kind, low, high, widen(seen[i + 1, j]) * table[LANES + j] + table[2 * LANES + j]
-            )
+            v = widen(g[k, j]) * slope(kind, low, high, widen(seen[k, j]) * table[LANES + j] + table[2 * LANES + j])
             partial[j] += u + v
             partial[LANES + j] += u * (a - table[j]) + v * (b - table[j])
-    for i in range(pairs, end):
+    for i in range(first + 2 * half, end):
         for j in range(n):
             u = widen(g[i, j]) * slope(kind, low, high, widen(seen[i, j]) * table[LANES + j] + table[2 * LANES + j])
             partial[j] += u

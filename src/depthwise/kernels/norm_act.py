@@ -22,8 +22,9 @@ def channels_last(x: Tensor) -> Tensor:
 
 def positions(x: Tensor) -> Array:
     """Return the memory of channels-last (B, C, H, W) as (B H W, C): float32, or uint16 for bfloat16."""
-    flat = x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-    return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()
+    there = x.detach().permute(0, 2, 3, 1)
+    array: Array = (there.view(torch.uint16) if x.dtype == torch.bfloat16 else there).numpy()
+    return array.reshape(-1, array.shape[3])
 
 
 def refuse_single(shape: torch.Size) -> None:
@@ -60,10 +61,8 @@ class Moments(NamedTuple):
         return Moments(self.mean + apart * share, variance, count)
 
     @classmethod
-    def of(cls, x: Tensor) -> "Moments":
-        """Measure channels-last (B, C, H, W)."""
-        refuse_single(x.shape)
-        flat = positions(x)
+    def of(cls, flat: Array) -> "Moments":
+        """Measure positions (M, C)."""
         repeats = kernels.num_repeats(*flat.shape)
         near = kernels.typical(flat).astype(np.float32)
         sums = launch(kernels.moments, kernels.in_rows(flat, repeats), kernels.tables(repeats, near))
@@ -104,81 +103,66 @@ def track(norm: nn.BatchNorm2d, moments: Moments) -> None:
     share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
     unbiased = moments.variance * (moments.num_positions / (moments.num_positions - 1))
     for running, batch in ((norm.running_mean, moments.mean), (norm.running_var, unbiased)):
-        running.mul_(1 - share).add_(torch.from_numpy(batch.astype(np.float32)), alpha=share)
+        kept = running.numpy()
+        kept[:] = kept * np.float32(1 - share) + (share * batch).astype(np.float32)
 
 
-def apply_affine(x: Tensor, affine: Affine, act: str, residual: Tensor | None = None) -> Tensor:
-    """Return act(x * scale + shift (+ residual))."""
-    y = torch.empty_like(x)
-    flat = positions(x)
+def apply_affine(flat: Array, affine: Affine, act: str, out: Array, residual: Array | None = None) -> None:
+    """Set `out` to act(x * scale + shift (+ residual)); all are positions (M, C)."""
     repeats = kernels.num_repeats(*flat.shape)
-    launch(
-        kernels.normalise,
-        kernels.in_rows(flat, repeats),
-        kernels.in_rows(flat if residual is None else positions(residual), repeats),
-        residual is not None,
-        kernels.tables(repeats, affine.scale, affine.shift),
-        *ACTIVATIONS[act],
-        kernels.in_rows(positions(y), repeats),
-    )
-    return y
+    rows = (kernels.in_rows(a, repeats) for a in (flat, flat if residual is None else residual))
+    table = kernels.tables(repeats, affine.scale, affine.shift)
+    launch(kernels.normalise, *rows, residual is not None, table, *ACTIVATIONS[act], kernels.in_rows(out, repeats))
 
 
-class Undone(NamedTuple):
-    """Gradients of a norm and activation."""
+def slope_sums(grad: Array, flat: Array, affine: Affine, act: str, output: Array | None = None) -> Array:
+    """Return sums (2, C) of g' and g' (x - mean), g' the gradient before the activation; all are positions (M, C).
 
-    x: Tensor
-    residual: Tensor | None
-    weight: Tensor
-    bias: Tensor
-
-
-def slope_sums(grad: Tensor, x: Tensor, affine: Affine, act: str, output: Tensor | None = None) -> Array:
-    """Return sums (2, C) of g' and g' (x - mean), g' the gradient before the activation."""
-    flat = positions(x)
+    `output`: of an activation (ReLU) of more than the norm, which tells its slope in place of x.
+    """
     repeats = kernels.num_repeats(*flat.shape)
     table, seen = _seen(affine, flat, output)
-    rows = (kernels.in_rows(a, repeats) for a in (positions(grad), flat, seen))
+    rows = (kernels.in_rows(a, repeats) for a in (grad, flat, seen))
     sums = launch(kernels.slopes, *rows, kernels.tables(repeats, *table), *ACTIVATIONS[act])
     return kernels.fold(sums, flat.shape[1], repeats)
 
 
 def undo_affine(
-    grad: Tensor, x: Tensor, affine: Affine, act: str, sums: Array, output: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of x and, where there is an output that has one in it, of the residual."""
-    dx, dr = torch.empty_like(x), None if output is None else torch.empty_like(x)
-    flat = positions(x)
+    grad: Array, flat: Array, affine: Affine, act: str, sums: Array, dx: Array,
+    *, output: Array | None = None, dr: Array | None = None,
+) -> None:  # fmt: skip
+    """Set dx to the gradient of x, and dr to the residual's where the activation comes after the sum with it."""
     repeats = kernels.num_repeats(*flat.shape)
     table, seen = _seen(affine, flat, output)
-    rows = (kernels.in_rows(a, repeats) for a in (positions(grad), flat, seen))
-    out = (kernels.in_rows(positions(a), repeats) for a in (dx, dx if dr is None else dr))
+    rows = (kernels.in_rows(a, repeats) for a in (grad, flat, seen))
+    out = (kernels.in_rows(a, repeats) for a in (dx, dx if dr is None else dr))
     filled = kernels.tables(repeats, *table, *affine.back(sums))
     launch(kernels.undo, *rows, filled, *ACTIVATIONS[act], *out, dr is not None)
-    return dx, dr
 
 
-def undo_norm(grad: Tensor, x: Tensor, affine: Affine, sums: Array) -> None:
+def undo_norm(grad: Array, flat: Array, affine: Affine, sums: Array) -> None:
     """Set grad, that behind a norm alone, to the gradient of the norm's input x. It must be the caller's own."""
-    repeats = kernels.num_repeats(x.numel() // x.shape[1], x.shape[1])
+    repeats = kernels.num_repeats(*flat.shape)
     table = kernels.tables(repeats, affine.moments.mean, *affine.back(sums))
-    launch(kernels.undo_here, *(kernels.in_rows(positions(a), repeats) for a in (grad, x)), table)
+    launch(kernels.undo_here, *(kernels.in_rows(a, repeats) for a in (grad, flat)), table)
 
 
-def _seen(affine: Affine, x: Array, output: Tensor | None) -> tuple[tuple[Array, ...], Array]:
+def _seen(affine: Affine, flat: Array, output: Array | None) -> tuple[tuple[Array, ...], Array]:
     """Return what tells the activation's slope: x through the norm, or the output itself, which suffices for ReLU."""
     mean = affine.moments.mean
     if output is None:
-        return (mean, affine.scale, affine.shift), x
-    return (mean, np.ones_like(mean), np.zeros_like(mean)), positions(output)
+        return (mean, affine.scale, affine.shift), flat
+    return (mean, np.ones_like(mean), np.zeros_like(mean)), output
 
 
 class _NormAct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, affine: Affine, act: str
-    ) -> Tensor:
-        y = apply_affine(x, affine, act, residual)
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, affine: Affine, act: str,
+        flat: Array,
+    ) -> Tensor:  # fmt: skip
+        y = torch.empty_like(x)
+        apply_affine(flat, affine, act, positions(y), None if residual is None else positions(residual))
         is_hidden = residual is not None and act != "none"
         ctx.save_for_backward(x, *((y,) if is_hidden else ()))
         ctx.affine, ctx.act, ctx.has_residual = affine, act, residual is not None
@@ -188,13 +172,15 @@ class _NormAct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *outputs = ctx.saved_tensors
-        grad, output = channels_last(grad), outputs[0] if outputs else None
-        sums = slope_sums(grad, x, ctx.affine, ctx.act, output)
-        dx, dr = undo_affine(grad, x, ctx.affine, ctx.act, sums, output)
+        affine, act, grad = ctx.affine, ctx.act, channels_last(grad)
+        g, flat, output = positions(grad), positions(x), positions(outputs[0]) if outputs else None
+        sums = slope_sums(g, flat, affine, act, output)
+        dx, dr = torch.empty_like(x), torch.empty_like(x) if outputs else None
+        undo_affine(g, flat, affine, act, sums, positions(dx), output=output, dr=None if dr is None else positions(dr))
         if ctx.has_residual and dr is None:
             dr = grad
-        weight, bias = (torch.from_numpy(g) for g in ctx.affine.gradients(sums))
-        return dx, weight, bias, dr, None, None
+        weight, bias = (torch.from_numpy(values) for values in affine.gradients(sums))
+        return dx, weight, bias, dr, None, None, None
 
 
 def norm_act(x: Tensor, norm: nn.BatchNorm2d, act: str, residual: Tensor | None = None) -> Tensor:
@@ -202,11 +188,12 @@ def norm_act(x: Tensor, norm: nn.BatchNorm2d, act: str, residual: Tensor | None 
 
     With a residual, `act` is none, relu or relu6.
     """
+    refuse_single(x.shape)
     x = channels_last(x)
     residual = None if residual is None else channels_last(residual)
-    with torch.no_grad():
-        moments = Moments.of(x)
-        track(norm, moments)
+    flat = positions(x)
+    moments = Moments.of(flat)
+    track(norm, moments)
     affine = Affine.of(moments, norm.weight, norm.bias, norm.eps)
-    y: Tensor = _NormAct.apply(x, norm.weight, norm.bias, residual, affine, act)
+    y: Tensor = _NormAct.apply(x, norm.weight, norm.bias, residual, affine, act, flat)
     return y

@@ -1,6 +1,6 @@
 """act(norm(depthwise(act(norm(x))))) as one differentiable function, over kernels of `depthwise*`."""
 
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,11 +53,7 @@ def window_of(conv: nn.Conv2d, height: int, width: int) -> Window:
     return Window(size, stride, pad, pad, out_height, out_width)
 
 
-def flat(x: Tensor) -> Array:
-    """Return the memory of channels-last (B, C, H, W) as one row."""
-    return positions(x).reshape(-1)
-
-
+@cache
 def groups_of(num_channels: int) -> NDArray[np.intp]:
     """Return channels by groups of sixteen, (L, 16); the last group shares some with the one before."""
     firsts = np.arange(-(-num_channels // WIDTH)) * WIDTH
@@ -72,8 +68,13 @@ def in_groups(weight: Tensor) -> Array:
 
 def out_of_groups(values: Array, num_channels: int) -> Array:
     """Return (..., L, 16) as (..., C)."""
-    first_seen = np.unique(groups_of(num_channels).reshape(-1), return_index=True)[1]
-    return values.reshape(*values.shape[:-2], -1)[..., first_seen]
+    return values.reshape(*values.shape[:-2], -1)[..., _first_seen(num_channels)]
+
+
+@cache
+def _first_seen(num_channels: int) -> NDArray[np.intp]:
+    """Return where each channel stands first in `groups_of`."""
+    return np.unique(groups_of(num_channels).reshape(-1), return_index=True)[1]
 
 
 def convolve(
@@ -85,8 +86,8 @@ def convolve(
     refuse_single(out_size)
     z = torch.empty(out_size, dtype=x.dtype, memory_format=torch.channels_last)
     near, sums = launch(
-        convolve_kernel, flat(x), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[before_act],
-        in_groups(weight), *window[:4], num_channels, flat(z), *z.shape[2:],
+        convolve_kernel, positions(x).reshape(-1), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[before_act],
+        in_groups(weight), *window[:4], num_channels, positions(z).reshape(-1), *z.shape[2:],
     )  # fmt: skip
     near = out_of_groups(near.reshape(len(near), -1, WIDTH), num_channels)
     sums = out_of_groups(sums.reshape(len(sums), 2, -1, WIDTH), num_channels)
@@ -111,29 +112,31 @@ class _Sandwich(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         ctx.save_for_backward(x, z, weight)
         ctx.window, ctx.before, ctx.before_act, ctx.after, ctx.after_act = window, before, before_act, after, after_act
-        return apply_affine(z, after, after_act)
+        y = torch.empty_like(z)
+        apply_affine(positions(z), after, after_act, positions(y))
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, z, weight = ctx.saved_tensors
         before, after = ctx.before, ctx.after
-        grad = channels_last(grad)
-        after_sums = slope_sums(grad, z, after, ctx.after_act)
+        g, z_there, x_there = positions(channels_last(grad)), positions(z), positions(x)
+        after_sums = slope_sums(g, z_there, after, ctx.after_act)
         size, stride, top, left = ctx.window[:4]
         dx = torch.empty_like(x)
-        num_channels = len(weight)
+        dx_there, num_channels = positions(dx), len(weight)
         z_table = tables(1, after.moments.mean, after.scale, after.shift, *after.back(after_sums))
         sums, dw = launch(
-            convolve_back, flat(grad), flat(z), *z.shape[2:], z_table, *ACTIVATIONS[ctx.after_act],
-            flat(x), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[ctx.before_act],
-            in_groups(weight), size, stride, top, left, num_channels, flat(dx),
+            convolve_back, g.reshape(-1), z_there.reshape(-1), *z.shape[2:], z_table, *ACTIVATIONS[ctx.after_act],
+            x_there.reshape(-1), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[ctx.before_act],
+            in_groups(weight), size, stride, top, left, num_channels, dx_there.reshape(-1),
         )  # fmt: skip
         gradients = list(after.gradients(after_sums))
         if before is not None:
             before_sums = out_of_groups(sums.sum(0).reshape(2, -1, WIDTH), num_channels)
             gradients = [*before.gradients(before_sums), *gradients]
-            undo_norm(dx, x, before, before_sums)
+            undo_norm(dx_there, x_there, before, before_sums)
         by_tap = out_of_groups(dw.sum(0).reshape(-1, size * size, WIDTH).transpose(1, 0, 2), num_channels)
         d_weight = torch.from_numpy(by_tap.T.reshape(weight.shape).astype(np.float32))
         return dx, None, d_weight, *5 * (None,), *(torch.from_numpy(g) for g in gradients)
@@ -151,14 +154,14 @@ def norm_depthwise(
     """Return after_act(after(depthwise(before_act(before(x))))) for norms in training; both take up the batch."""
     x = channels_last(x)
     norms = [after] if before is None else [before, after]
-    with torch.no_grad():
-        affine = None
-        if before is not None:
-            moments = Moments.of(x)
-            track(before, moments)
-            affine = Affine.of(moments, before.weight, before.bias, before.eps)
-        z, moments = convolve(x, affine, before_act, weight, window)
-        track(after, moments)
+    affine = None
+    if before is not None:
+        refuse_single(x.shape)
+        moments = Moments.of(positions(x))
+        track(before, moments)
+        affine = Affine.of(moments, before.weight, before.bias, before.eps)
+    z, moments = convolve(x, affine, before_act, weight, window)
+    track(after, moments)
     parameters = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]
     after_affine = Affine.of(moments, after.weight, after.bias, after.eps)
     y: Tensor = _Sandwich.apply(x, z, weight, window, affine, before_act, after_affine, after_act, *parameters)

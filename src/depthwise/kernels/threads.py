@@ -39,15 +39,19 @@ kernel = numba.njit(parallel=True, nogil=True, cache=True, fastmath={"contract"}
 
 _LOCK = threading.Lock()
 _OWNER = os.getpid()
+_SET = threading.local()
+"""`num`: of how many threads numba knows in this one. To ask numba takes as long as a small kernel."""
 
 
 def launch(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a kernel with one part per PyTorch thread."""
     num_threads = torch.get_num_threads()
     with _LOCK:
-        numba.set_num_threads(min(num_threads, config.NUMBA_NUM_THREADS))
-        if torch.get_num_threads() != num_threads:  # where the two share OpenMP, numba's pool began with all cores
-            torch.set_num_threads(num_threads)
+        if getattr(_SET, "num", None) != num_threads:
+            numba.set_num_threads(min(num_threads, config.NUMBA_NUM_THREADS))
+            if torch.get_num_threads() != num_threads:  # where the two share OpenMP, numba's pool began with all cores
+                torch.set_num_threads(num_threads)
+            _SET.num = num_threads
         return function(*arguments, num_threads)
 
 

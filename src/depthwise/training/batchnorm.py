@@ -61,7 +61,8 @@ class StepStatistics:
     """
 
     def __init__(self, model: nn.Module, num_parts: int) -> None:
-        learning = [module for module in model.modules() if module.training and num_parts > 1]  # else: no care needed
+        everything = model.modules() if num_parts > 1 else ()  # else: no care needed
+        learning = [module for module in everything if module.training]
         buffers = (buffer for module in learning for buffer in module.buffers(recurse=False))
         self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.num_parts = num_parts

@@ -105,6 +105,7 @@ class Loop:
         state, batches = self.state, self.batches()
         for network in state.networks.values():
             freeze_stages(network, self.config, state.epoch)
+        start_learning(state.model)
         for size in batch_sizes(len(self.train), self.config.batch_size)[state.batch :]:
             mine = list(islice(batches, self.config.accumulate))
             loss = self.step(mine, size)
@@ -132,7 +133,6 @@ class Loop:
         Raises Diverged when it is not finite; the weights are then as they were.
         """
         model, optimizer = self.state.model, self.state.optimizer
-        start_learning(model)
         optimizer.zero_grad(set_to_none=True)
         statistics = StepStatistics(model, self.num_parts)
         loss = torch.zeros((), dtype=torch.float64)

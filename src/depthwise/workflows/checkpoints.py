@@ -111,7 +111,8 @@ class Checkpoints:
 
     def _close_epoch(self, state: TrainState, report: EpochReport) -> None:
         if report.is_best:
-            training = {"config": self.config.to_json(), "pictures": self.card.training["pictures"]} | report.row
+            kept = {name: value for name, value in self.card.training.items() if name in ("pictures", "can_mirror")}
+            training = {"config": self.config.to_json(), **kept, **report.row}
             found = calibrate(report.logits, report.labels)
             card = replace(self.card, kind="model", training=training, calibration=found.to_json())
             self.unwritten[self.folder.best] = artifact.pack(card, state.predictor.state_dict())

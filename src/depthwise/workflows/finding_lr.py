@@ -124,7 +124,7 @@ def _sweep(
     skipped = list(start.skipped)
     with load_pictures(start.index, start.geometry, request.folder.path, skipped, request.workers, console) as pictures:
         check_parts(len(pictures.training), config.batch_size, 1, config.accumulate)
-        card, num_images = new_card(request, start, pictures), len(pictures.training)
+        card, num_images = new_card(request, start, pictures, console), len(pictures.training)
         method = settle_method(request, start, card, place.type, num_images, console)
         card = replace(card, training={**card.training, "compute": method.to_json()})
         state = build_state(start, card, config, place, ALONE, console)

@@ -20,6 +20,7 @@ from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import RunFolder, find_model
 from depthwise.workflows.run_history import History, RunFile, read_files, read_history
 from depthwise.workflows.test_reads import TestReads, record_read
+from depthwise.workflows.training_data import shown_as
 
 
 class Cost(NamedTuple):
@@ -152,7 +153,7 @@ def _settings(card: Card) -> TrainConfig | None:
     given: dict[str, Any] = card.training.get("config", {})
     known = {field.name for field in fields(TrainConfig)}
     kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if n in known}
-    return TrainConfig(**kept) if kept else None
+    return shown_as(TrainConfig(**kept), card.training) if kept else None
 
 
 def _counts(index: Index | None) -> dict[str, dict[str, int]]:

@@ -170,7 +170,8 @@ def _check(request: Request, start: Plan, pictures: TrainingPictures, group: Gro
 def _card(
     request: Request, start: Plan, pictures: TrainingPictures, machine: dict[str, Any], group: Group, console: Quiet
 ) -> Card:
-    card, num_images = start.card or new_card(request, start, pictures), len(pictures.training)
+    card = start.card or group.first(lambda: new_card(request, start, pictures, console))
+    num_images = len(pictures.training)
     method = group.first(lambda: settle_method(request, start, card, machine["device"], num_images, console))
     return replace(card, training={**card.training, "machine": machine, "compute": method.to_json()})
 

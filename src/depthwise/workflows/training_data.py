@@ -1,11 +1,12 @@
 """What a training run learns from: the split where there is none yet, and the pictures as the network takes them."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from depthwise.data.augment import resolve
 from depthwise.data.cache import Dataset, load
 from depthwise.data.geometry import Geometry
 from depthwise.data.index import Index, Record
+from depthwise.data.mirror import mirrored_likeness
 from depthwise.data.probe import probe
 from depthwise.data.quarantine import leave_out
 from depthwise.data.store import Store
@@ -141,6 +143,12 @@ def choose_geometry(
     console.say(
         f"Pictures: {seen.description}. Input: {size} x {size} px, {'grey' if channels == 1 else 'RGB'}, {config.fit}."
     )
+    if seen.are_shapes_mixed and config.fit == "squash":
+        low, high = seen.shapes
+        console.say(
+            f"Shapes are mixed, {low:.2f} to {high:.2f} wide for a height of 1: --fit letterbox would keep them, "
+            "--fit crop show their middle."
+        )
     if donor and donor.channels == channels:
         return Geometry(size, channels, config.fit, donor.mean, donor.std, donor.resample)
     return Geometry(size, channels, config.fit)
@@ -154,6 +162,25 @@ def choose_stored_size(index: Index, geometry: Geometry, config: TrainConfig) ->
     larger = round(geometry.image_size * STORED)
     seen = probe(index.part("train")) if resolve(config).cuts_out and config.freeze == "none" else None
     return larger if seen and min(seen.width, seen.height) >= larger else geometry.image_size
+
+
+def can_mirror(training: Dataset, config: TrainConfig, console: Quiet) -> bool:
+    """Return whether mirror images of the training pictures may be shown where a preset has them; if not, say why."""
+    if config.flip is not None or config.freeze == "backbone" or not resolve(config).flip:
+        return True
+    found = mirrored_likeness(training.images, training.labels)
+    if not found.keeps_class:
+        console.say(
+            "No mirror images are shown: they look like other classes. The picture most like a picture has its class "
+            f"for {found.plain:.0%} of {found.num_images:,} training pictures, and for {found.mirrored:.0%} of their "
+            "mirror images (--flip shows them all the same)."
+        )
+    return found.keeps_class
+
+
+def shown_as(config: TrainConfig, training: Mapping[str, Any]) -> TrainConfig:
+    """Return how a run shows pictures: without mirror images where its card's `training` says so."""
+    return config if training.get("can_mirror", True) else replace(config, flip=False)
 
 
 def measure_colours(geometry: Geometry, training: Dataset) -> Geometry:

@@ -23,6 +23,7 @@ from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.run_record import describe_start
 from depthwise.workflows.training_data import (
     TrainingPictures,
+    can_mirror,
     choose_geometry,
     choose_stored_size,
     measure_colours,
@@ -176,11 +177,12 @@ def open_run(request: Request, start: Plan, card: Card, pictures: TrainingPictur
         folder.open_new()
         write_manifest(folder.splits, pictures.records)
     training = {"train": request.config.to_json(), "machine": machine, "compute": card.training["compute"]}
+    training["pictures"] = {"can_mirror": card.training.get("can_mirror", True)}
     folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
     folder.add_start(describe_start(request, machine, pictures.skipped, start.index.notes))
 
 
-def new_card(request: Request, start: Plan, pictures: TrainingPictures) -> Card:
+def new_card(request: Request, start: Plan, pictures: TrainingPictures, console: Quiet) -> Card:
     """Return what a new run's checkpoints say of themselves; not yet on what and how it is computed."""
     geometry = start.geometry if start.donor else measure_colours(start.geometry, pictures.training)
     small_input, options = _split_options(request, geometry, start.donor)
@@ -189,6 +191,7 @@ def new_card(request: Request, start: Plan, pictures: TrainingPictures) -> Card:
         "sources": request.sources,
         "pictures": pictures.digest,
         "stored_size": start.stored_size,
+        "can_mirror": can_mirror(pictures.training, request.config, console),
     }
     spec = request.spec
     origin = start.donor.card.origin if start.donor else ""

@@ -17,7 +17,7 @@ from depthwise.training.optim import build_optimizer
 from depthwise.training.stages import describe_frozen
 from depthwise.training.state import TrainState
 from depthwise.workflows.frozen import embed, freeze
-from depthwise.workflows.training_data import TrainingPictures
+from depthwise.workflows.training_data import TrainingPictures, shown_as
 from depthwise.workflows.training_start import Plan
 from depthwise.workflows.warm_start import take_over
 
@@ -56,7 +56,7 @@ def what_learns(
     """
     normalise: nn.Module = Normalise(card.geometry.mean, card.geometry.std).to(place)
     if config.freeze != "backbone":
-        return pictures, config, normalise
+        return pictures, shown_as(config, card.training), normalise
     training, valid = (
         embed(state.model, part, normalise, place, console) for part in (pictures.training, pictures.valid)
     )
