@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from statistics import mean
 
+import defaults
 import performance
 import shipping
 import solar_cells
@@ -374,7 +375,7 @@ PARTS: dict[str, Callable[[], str]] = {
         engines,
     )
 }
-PARTS |= performance.PARTS | shipping.PARTS | solar_cells.PARTS
+PARTS |= performance.PARTS | shipping.PARTS | solar_cells.PARTS | defaults.PARTS
 PARTS |= {"results": results_page.table, "results_commands": results_page.commands}
 
 

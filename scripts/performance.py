@@ -129,7 +129,8 @@ def precision(found: Any) -> list[str]:
     rows = [
         f"| `{model}` | {way} | {mean(row['top1'] for row in runs):.2%} | {stdev(row['top1'] for row in runs):.2%} "
         f"| {mean(row['images_per_s'] for row in runs):,.0f} |"
-        for (model, way), runs in groups.items()
+        for (model, way), runs in sorted(groups.items(), key=lambda group: group[0][0])
+        if len(runs) == len(found["seeds"])
     ]
     head = ["| network | trained in | test top-1, mean | standard deviation | images/s |", "|---|---|---:|---:|---:|"]
     end = f"Fashion-MNIST, {found['epochs']} epochs, {len(found['seeds'])} seeds each. {witness(found)}."

@@ -69,6 +69,15 @@ def test_a_long_run_takes_the_faster_one_and_keeps_what_was_measured(times: dict
     assert choose(replace(TASK, image_size=32), torch_only(), MANY).method == PLAIN
 
 
+def test_what_was_measured_for_one_wish_is_not_taken_for_another(times: dict[str, float]):
+    times["bfloat16"] = 0.5
+    choose(TASK, torch_only(), MANY)
+    times["float32, fused kernels"], times["bfloat16, fused kernels"] = 0.4, 0.1
+    assert choose(TASK, Wish(precision="bf16", kernels="torch"), MANY).method == Method("bf16")
+    assert choose(TASK, Wish(kernels="fused"), MANY).method == Method("bf16", "fused")
+    assert choose(TASK, torch_only(), MANY).method == Method("bf16")
+
+
 def test_a_little_faster_is_not_faster(times: dict[str, float]):
     times["bfloat16"] = 0.93
     assert choose(TASK, torch_only(), MANY).method == PLAIN

@@ -165,8 +165,8 @@ def _time(step: TrainingStep) -> float:
 def _key(task: Task, wish: Wish) -> str:
     """Return everything that the choice depends on."""
     values = {
-        **asdict(task),
-        **asdict(wish),
+        "task": asdict(task),
+        "wish": asdict(wish),
         "threads": torch.get_num_threads(),
         "processor": f"{num_processors()} x {processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "versions": {name: version(name) for name in PACKAGES},

@@ -1,4 +1,4 @@
-"""Training shows mirror images only where pictures keep their class in a mirror."""
+"""What training makes of the pictures: mirror images only where they keep their class, a word on mixed shapes."""
 
 import tomllib
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from conftest import FLAGS
+from conftest import FLAGS, write_photos
 from depthwise.artifact import read_card
 from depthwise.cli import run
 from depthwise.workflows.training_data import shown_as
@@ -57,3 +57,18 @@ def test_photos_are_mirrored(trained):
 
     assert shown_as(TrainConfig(), card.training).flip is None
     assert shown_as(TrainConfig(), {"can_mirror": False}).flip is False
+
+
+def test_mixed_shapes_are_told_with_a_remedy(tmp_path, capsys):
+    for seed, size in enumerate([(40, 20), (20, 40)]):
+        write_photos(tmp_path / "photos" / str(seed), size=size, per_class=6, seed=seed)
+    flags = [*FLAGS, "--epochs", "1", "--image-size", "32"]
+    photos = tmp_path / "photos"
+    for folder in list((photos / "1").iterdir()):
+        for path in folder.iterdir():
+            path.rename(photos / "0" / folder.name / f"upright {path.name}")
+    for fit, expected in (("squash", True), ("letterbox", False)):
+        command = ["train", str(photos / "0"), "--out", str(tmp_path / fit), *flags, "--fit", fit]
+        assert run(command) == 0
+        said = capsys.readouterr()
+        assert ("Shapes are mixed, 0.50 to 2.00 wide for a height of 1" in said.out + said.err) is expected

@@ -1,0 +1,56 @@
+"""The generated part of docs/input.md on default augmentation: what bench/defaults.py found."""
+
+from collections.abc import Callable
+from typing import Any
+
+from measured import newest, witness
+
+WAYS = {
+    "none": "no changes",
+    "depthwise": "depthwise",
+    "timm": "timm's defaults",
+    "Ultralytics": "Ultralytics' defaults",
+}
+TITLES = {
+    "clothes": "clothes, 28 px (Fashion-MNIST's sample)",
+    "digits": "handwritten digits, 8 px (scikit-learn)",
+    "cells": "solar cells, 64 px (elpv), good or defective",
+}
+
+
+def defaults() -> str:
+    """Return test accuracy over all seeds by pictures, epochs and way."""
+    found = newest("defaults")
+    if found is None:
+        return "No result is committed yet."
+    lengths = sorted({row["epochs"] for row in found["rows"]})
+    lines = [
+        "| pictures | epochs | " + " | ".join(WAYS.values()) + " |",
+        "|---|---:|" + "---:|" * len(WAYS),
+        *(
+            f"| {title} | {epochs} | {_cells(found, name, epochs)} |"
+            for name, title in TITLES.items()
+            for epochs in lengths
+        ),
+    ]
+    seeds = len({row["seed"] for row in found["rows"]})
+    end = (
+        f"Test top-1, mean of {seeds} seeds, in brackets the lowest and the highest; each seed deals the pictures out "
+        "anew, 30 % for the test. MobileNetV3-small from scratch by the recipe `scratch-small`. timm's: `--scale-min "
+        "0.08 --flip --jitter 0.4`; Ultralytics': `--scale-min 0.5 --flip --policy randaugment --erase 0.4`. "
+        f"`bench/defaults.py`. {witness(found)}."
+    )
+    return "\n".join([*lines, "", end])
+
+
+def _cells(found: Any, name: str, epochs: int) -> str:
+    cells = []
+    for way in WAYS:
+        rows = [row for row in found["rows"] if (row["set"], row["epochs"], row["way"]) == (name, epochs, way)]
+        shares = [row["hits"] / row["num_images"] for row in rows]
+        span = f" ({min(shares):.1%} - {max(shares):.1%})" if shares else ""
+        cells.append(f"{sum(shares) / len(shares):.1%}{span}" if shares else "not run")
+    return " | ".join(cells)
+
+
+PARTS: dict[str, Callable[[], str]] = {"defaults": defaults}
