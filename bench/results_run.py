@@ -14,7 +14,9 @@ import record
 
 import depthwise as dw
 from depthwise import files
+from depthwise.config import default_workers
 from depthwise.console import Quiet
+from depthwise.data.index import read_index, write_manifest
 from depthwise.metrics.intervals import proportion_interval
 from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
@@ -24,6 +26,7 @@ from depthwise.training.step import Task, build_step
 from depthwise.workflows.recipes import read_recipe
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.run_history import read_history
+from depthwise.workflows.training_data import split_index
 from depthwise.workflows.training_start import SMALL
 
 if TYPE_CHECKING:
@@ -130,13 +133,23 @@ class Bench(NamedTuple):
         files.write_whole(path, json.dumps(plan).encode())
         return plan
 
+    def dealt(self, seed: int) -> Path:
+        """Return the split of this seed, as `depthwise train` deals it: made once, as it takes minutes, beside photos."""
+        path = self.photos.with_name(f"{self.photos.name}-{seed}.csv")
+        if not path.exists():
+            config = dw.TrainConfig(seed=seed)
+            index, _ = split_index(read_index(self.photos), config, None, default_workers(), self.console)
+            write_manifest(path, index.records)
+        return path
+
     def run(self, row: "Row", plan: dict[str, Any], seed: int) -> dict[str, Any]:
         """Train, or go on; then read the test pictures; return what was found."""
         folder = RunFolder(self.runs / row.title / f"seed{seed}")
         wishes = configure(row, plan["epochs"], seed)
         how: dict[str, Any] = {"resume": "auto", "threads": self.threads, "console": self.console}
-        trained = dw.train(self.photos, folder.path, wishes, **how)
-        found, history = dw.evaluate(folder.path, self.photos, "test", console=self.console), read_history(folder)
+        photos = self.dealt(seed)
+        trained = dw.train(photos, folder.path, wishes, **how)
+        found, history = dw.evaluate(folder.path, photos, "test", console=self.console), read_history(folder)
         scores, num_images = found.scores, int(found.scores.confusion.sum())
         return {
             "seed": seed,
