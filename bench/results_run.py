@@ -134,7 +134,7 @@ class Bench(NamedTuple):
         return plan
 
     def dealt(self, seed: int) -> Path:
-        """Return the split of this seed, as `depthwise train` deals it: made once, as it takes minutes, beside photos."""
+        """Return the split of this seed, as `depthwise train` deals it, beside the photos: made once, in minutes."""
         path = self.photos.with_name(f"{self.photos.name}-{seed}.csv")
         if not path.exists():
             config = dw.TrainConfig(seed=seed)
