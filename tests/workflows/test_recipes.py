@@ -15,7 +15,7 @@ from depthwise.data.index import read_index
 from depthwise.errors import Interrupted, UserError
 from depthwise.models.registry import model_info
 from depthwise.workflows.recipe_choice import choose_recipe
-from depthwise.workflows.recipes import read_recipe, recipe_names
+from depthwise.workflows.recipes import Recipe, read_recipe, recipe_names
 
 SMALL = {"image_size": 32, "batch_size": 8, "seed": 1}
 HOW = {"workers": 0, "threads": 1}
@@ -50,6 +50,50 @@ def test_a_flag_given_goes_above_the_recipe_even_where_it_is_the_default():
     default = dw.TrainConfig().epochs
     assert read_recipe("scratch-224").stages({})[-1].epochs != default
     assert read_recipe("scratch-224").stages({"epochs": default})[-1].epochs == default
+
+
+@pytest.mark.parametrize(
+    ("name", "wishes"),
+    [
+        ("mobilenet_v3", {"epochs": 3}),
+        ("mobilenet_v3", {"optimizer": "sgd"}),
+        ("mobilenet_v2", {"schedule": "cosine"}),
+        ("alexnet", {"schedule": "cosine"}),
+        ("alexnet", {"scale_min": 0.3}),
+        ("vgg", {"crop": 0.1}),
+        ("resnet_cifar", {"optimizer": "adamw"}),
+        ("resnet_cifar", {"decay_every": 30.0}),
+        ("resnet_cifar", {"epochs": 1}),
+        ("efficientnet", {"warmup_steps": 100}),
+        ("finetune", {"layer_decay": 0.75}),
+        ("finetune", {"teacher": "runs/big"}),
+        ("finetune", {"teacher": "runs/big", "distill_weight": 0.5}),
+        ("finetune", {"freeze": "stages:3", "unfreeze_after": 2}),
+    ],
+)
+def test_any_flag_goes_with_any_recipe(name, wishes):
+    last = read_recipe(name).stages(wishes)[-1]
+    assert {wish: getattr(last, wish) for wish in wishes} == wishes
+
+
+def test_what_belonged_to_another_optimiser_or_schedule_is_left_behind():
+    recipe = read_recipe("resnet_cifar")
+    plain, adamw, cosine = (
+        recipe.stages(wishes)[-1] for wishes in ({}, {"optimizer": "adamw"}, {"schedule": "cosine"})
+    )
+    assert plain.lr == 0.1 and plain.weight_decay == 1e-4 and plain.milestones
+    assert (adamw.lr, adamw.weight_decay, adamw.milestones) == (None, None, plain.milestones)
+    assert (cosine.lr, cosine.milestones) == (0.1, None)
+    assert recipe.stages({"optimizer": "sgd"})[-1].lr == 0.1  # the recipe's own
+
+
+def test_what_is_counted_in_epochs_follows_their_number():
+    recipe = Recipe("r", "", {"epochs": 100, "warmup_epochs": 5.0, "schedule": "step", "milestones": "30,60,90"})
+    short, tiny = (recipe.stages({"epochs": epochs})[-1] for epochs in (10, 2))
+    assert (short.warmup_epochs, short.milestones) == (0.5, "3,6,9")
+    assert (tiny.warmup_epochs, tiny.milestones) == (0.1, "1,2")
+    waits = Recipe("r", "", {"epochs": 100, "schedule": "plateau", "decay_every": 10.0})
+    assert waits.stages({"epochs": 50})[-1].decay_every == 10.0
 
 
 def test_flags_given_on_the_command_line_go_above_the_recipe(photos, tmp_path):

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from depthwise.config import TrainConfig
+from depthwise.data.augment import CROPS
 from depthwise.errors import UserError
+from depthwise.rules import idle
 
 HEAD = "head"
-FIELDS = {field.name for field in fields(TrainConfig)}
+USUAL = {field.name: field.default for field in fields(TrainConfig)}
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,52 @@ class Recipe:
     def stages(self, wishes: Mapping[str, Any]) -> list[TrainConfig]:
         """Return the configuration of each stage, in their order: the recipe's, with `wishes` above it.
 
-        The wishes concern the last stage; of those, an earlier one takes over what the recipe does not set for it.
+        What of the recipe makes no sense beside a wish gives way to it. The wishes concern the last stage; of those, an
+        earlier one takes over what the recipe does not set for it, and what frozen layers can do with.
         """
-        last = {**self.values, **wishes, "recipe": self.name}
-        stages = [] if self.head is None else [{**last, **self.head}]
-        return [_config(values, self.name) for values in (*stages, last)]
+        last = {**beside(self.values, wishes), **wishes, "recipe": self.name}
+        if self.head is None:
+            return [_config(last, self.name)]
+        head = {name: value for name, value in last.items() if name not in NOT_FROZEN} | self.head
+        return [_config(values, self.name) for values in (head, last)]
+
+
+NOT_FROZEN = ("teacher", "distill_weight", "distill_temperature", "layer_decay", "unfreeze_after")
+"""Settings that concern layers which a stage on frozen features does not train."""
+BELONG = {
+    "optimizer": ("lr", "momentum", "weight_decay", "nesterov", "rms_decay", "epsilon"),
+    "schedule": ("decay", "decay_every", "milestones"),
+}
+"""Settings that hold for one optimiser or schedule: a wish for another one leaves them behind."""
+ONE_OF = (("warmup", "warmup_epochs", "warmup_steps"), ("decay_every", "milestones"), CROPS)
+"""Settings of which one is enough: a wish for one leaves the others behind."""
+
+
+def beside(values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's values that go with the wishes; what is counted in epochs follows a wish for fewer or more."""
+    kept = {name: value for name, value in values.items() if name not in wishes}
+    for chief, others in BELONG.items():
+        if chief in wishes and wishes[chief] != values.get(chief, USUAL[chief]):
+            kept = {name: value for name, value in kept.items() if name not in others}
+    for group in ONE_OF:
+        if any(wishes.get(name) for name in group):
+            kept = {name: value for name, value in kept.items() if name not in group}
+    kept |= _stretched(kept, wishes["epochs"] / values["epochs"]) if {"epochs"} <= wishes.keys() & values.keys() else {}
+    in_vain = idle({**USUAL, **kept, **wishes}, USUAL)
+    return {name: value for name, value in kept.items() if name not in in_vain}
+
+
+def _stretched(values: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return what of these is counted in epochs, times the factor."""
+    found: dict[str, Any] = {}
+    if values.get("warmup_epochs") is not None:
+        found["warmup_epochs"] = values["warmup_epochs"] * factor
+    if values.get("decay_every") is not None and values.get("schedule") != "plateau":  # which waits, and counts nothing
+        found["decay_every"] = max(0.01, values["decay_every"] * factor)
+    if values.get("milestones") is not None:
+        epochs = dict.fromkeys(max(1, round(int(part) * factor)) for part in values["milestones"].split(","))
+        found["milestones"] = ",".join(map(str, epochs))
+    return found
 
 
 def recipe_names() -> list[str]:
@@ -68,7 +111,7 @@ def _parse(name: str, text: str, source: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"--recipe {source}: not a TOML file: {error}") from error
     head = values.pop(HEAD, None)
-    unknown = sorted({*values, *(head or {})} - FIELDS)
+    unknown = sorted({*values, *(head or {})} - USUAL.keys())
     if unknown:
         raise UserError(f"--recipe {source}: no settings of depthwise train: {', '.join(unknown)}")
     recipe = Recipe(name, _first_comment(text), values, head)
