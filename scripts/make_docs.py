@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from statistics import mean
 
-import defaults
+import augmentation
 import performance
 import shipping
 import solar_cells
@@ -375,7 +375,7 @@ PARTS: dict[str, Callable[[], str]] = {
         engines,
     )
 }
-PARTS |= performance.PARTS | shipping.PARTS | solar_cells.PARTS | defaults.PARTS
+PARTS |= performance.PARTS | shipping.PARTS | solar_cells.PARTS | augmentation.PARTS
 PARTS |= {"results": results_page.table, "results_commands": results_page.commands}
 
 

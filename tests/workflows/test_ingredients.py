@@ -20,6 +20,7 @@ from depthwise.console import Quiet
 from depthwise.data.cache import read_picture
 from depthwise.data.geometry import Geometry
 from depthwise.errors import Interrupted
+from depthwise.workflows.recipes import read_recipe
 from depthwise.workflows.teaching import Teacher, fit
 
 CONFIG = dw.TrainConfig(model="mobilenet_v2", set=("width=0.35",), epochs=2, batch_size=8, lr=0.02, image_size=16)
@@ -175,7 +176,8 @@ def test_a_learning_rate_is_found_and_nothing_is_kept(photos, tmp_path, capsys, 
     command = ["find-lr", str(photos), *SWEPT, "--steps", "30", "--svg", "lr.svg"]
     assert run(command) == 0
     said = capsys.readouterr().out
-    assert "Suggested: --lr " in said and "Next: depthwise train" in said and "Written: lr.svg" in said
+    assert "Suggested: --lr " in said and "Written: lr.svg" in said
+    assert "Next, with your other flags: depthwise train" in said
     assert "<svg" in Path("lr.svg").read_text() and "steepest: " in Path("lr.svg").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["lr.svg"]
     assert {path: path.stat().st_mtime_ns for path in photos.rglob("*")} == before
@@ -183,6 +185,17 @@ def test_a_learning_rate_is_found_and_nothing_is_kept(photos, tmp_path, capsys, 
     found = json.loads(capsys.readouterr().out)
     assert found["points"][0]["lr"] == pytest.approx(0.05 / 1000)
     assert found["suggestion"] in [point["lr"] for point in found["points"]]
+
+
+def test_a_sweep_has_the_recipe_s_settings(photos, capsys):
+    command = ["find-lr", str(photos), "--model", "lenet5", "--batch-size", "4", "--workers", "0", "--steps", "20"]
+    assert run([*command, "--recipe", "lenet5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["recipe"] == "lenet5"
+    assert found["points"][0]["lr"] == pytest.approx(read_recipe("lenet5").stages({})[-1].lr / 1000)
+    assert run(command) == 0
+    said = capsys.readouterr()
+    assert "Recipe scratch-small" in said.out + said.err and " --recipe scratch-small --model lenet5 --lr " in said.out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import signal
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,26 @@ def test_a_recipe_says_its_command_and_makes_a_configuration(name):
     for stage in recipe.stages({}):
         assert stage.recipe == name
         assert model_info(stage.model)
+
+
+class Started(Exception):
+    """The first step was taken."""
+
+
+class StoppingAtOnce(Quiet):
+    def track(self, items, total, label):
+        for item in items:
+            if label == "Training":
+                raise Started
+            yield item
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_starts(name, photos, tmp_path):
+    side = {"alexnet": 227, "nin": 224}.get(name, 32 if name.endswith(("_cifar", "lenet5")) else 64)
+    wishes = {"recipe": name, "image_size": side, "batch_size": 8}
+    with pytest.raises(Started):
+        dw.train(photos, tmp_path / "run", wishes, console=StoppingAtOnce(), **HOW)
 
 
 def test_a_flag_given_goes_above_the_recipe_even_where_it_is_the_default():
@@ -167,9 +188,17 @@ def test_stopped_in_either_stage_and_resumed_it_ends_with_the_same_bits(photos, 
 )
 def test_auto_goes_by_the_pictures_and_the_weights_at_hand(tmp_path, side, wishes, name):
     index = read_index(write_photos(tmp_path / "photos", per_class=1, size=(side, side + 9)))
-    choice = choose_recipe(index, wishes)
+    choice = choose_recipe(replace(index, records=index.records * 100), wishes)
     assert choice.name == name
     assert choice.why
+
+
+def test_auto_trains_only_the_last_layer_on_few_pictures(tmp_path):
+    index = read_index(write_photos(tmp_path / "photos", per_class=1, size=(300, 300)))
+    few, enough = (replace(index, records=index.records * count) for count in (94, 96))
+    assert choose_recipe(few, {}).name == "linear-probe"
+    assert "197 pictures, too few to see whether" in choose_recipe(few, {}).why
+    assert choose_recipe(enough, {}).name == "finetune"
 
 
 def test_auto_says_what_it_chose_and_a_resumed_run_keeps_it(photos, tmp_path, capsys):

@@ -243,7 +243,7 @@ def find_lr(
     data: Path,
     /,
     *,
-    config: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    config: Annotated[TrainFlags | None, Parameter(name="*")] = None,
     init: Path | None = None,
     low: float | None = None,
     high: float | None = None,
@@ -254,10 +254,11 @@ def find_lr(
     device: Device = "auto",
     threads: Threads = None,
     workers: Workers = None,
+    given: Given = (),
 ) -> int:
     """Find a learning rate: let it rise in a short trial run, and see where the loss falls and where it breaks.
 
-    Takes all settings of depthwise train; keeps nothing of what it trains.
+    Takes all settings of depthwise train, of a recipe's two stages the second's; keeps nothing of what it trains.
 
     Example: depthwise find-lr photos --model mobilenet_v3_small --svg lr.svg
 
@@ -285,11 +286,11 @@ def find_lr(
 
     if svg:
         check_target(svg, "--svg", ".svg", overwrite=overwrite)
-    config = config or TrainConfig()
+    wishes = {name: getattr(config, name) for name in given if hasattr(config, name)}
     found = run_find(
         data,
-        config,
-        SplitConfig(seed=config.seed),
+        wishes,
+        SplitConfig(seed=wishes.get("seed", 0)),
         init=init,
         low=low,
         high=high,
@@ -308,5 +309,7 @@ def find_lr(
     if svg and found.points:
         print(f"\nWritten: {svg}")
     if found.suggestion:
-        print(f"\nNext: depthwise train {shlex.quote(str(data))} --model {found.model} --lr {found.suggestion:.2g}")
+        recipe = "" if "recipe" in wishes else f" --recipe {found.recipe}"
+        how = f"{recipe} --model {shlex.quote(found.model)} --lr {found.suggestion:.2g}"
+        print(f"\nNext, with your other flags: depthwise train {shlex.quote(str(data))}{how}")
     return 0

@@ -1,7 +1,7 @@
 """`depthwise find-lr`: which learning rate a network and pictures bear, by a short sweep that keeps nothing."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from depthwise.workflows.computing import settle_method
 from depthwise.workflows.devices import choose_device, set_threads
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.settling import settle
+from depthwise.workflows.staged_training import OWN, settle_recipe
 from depthwise.workflows.teaching import read_teacher
 from depthwise.workflows.training_data import load_pictures
 from depthwise.workflows.training_start import Request, new_card, plan
@@ -35,6 +36,7 @@ class Finding:
     """What a sweep found."""
 
     model: str
+    recipe: str
     optimizer: str
     points: tuple[Point, ...]
     suggestion: float | None
@@ -46,6 +48,7 @@ class Finding:
         """Return plain values, as the command line prints them."""
         return {
             "model": self.model,
+            "recipe": self.recipe,
             "optimizer": self.optimizer,
             "suggestion": self.suggestion,
             "has_diverged": self.has_diverged,
@@ -55,7 +58,7 @@ class Finding:
 
 def find_lr(
     data: str | Path,
-    config: TrainConfig | None = None,
+    config: TrainConfig | Mapping[str, Any] | None = None,
     split: SplitConfig | None = None,
     *,
     init: str | Path | None = None,
@@ -70,9 +73,14 @@ def find_lr(
     """Return how the loss fares while the learning rate rises from `low` to `high` in `num_steps` steps.
 
     Without them from a thousandth of the rate that `train` would use to a hundred times that. Network, pictures and
-    settings are those that `train` would begin with; nothing is written. Raises UserError.
+    settings are those that `train` would begin with, by a recipe that of its last stage (see there what `config` may
+    be); nothing is written. Raises UserError.
     """
-    config, console = settle(config or TrainConfig(), init), console or Quiet()
+    console = console or Quiet()
+    if not isinstance(config, TrainConfig):
+        wishes = {**({"recipe": OWN} if init else {}), **(config or {})}
+        config = settle_recipe(Path(data), None, wishes, console).stages(wishes)[-1]
+    config = settle(config, init)
     low, high = low or config.peak_lr / 1000, high or config.peak_lr * 100
     if not 0 < low < high:
         raise UserError(f"--low {low:g} and --high {high:g}: both above 0, and --low the smaller one")
@@ -85,7 +93,7 @@ def find_lr(
         request = _request(data, folder, config, split, init, default_workers() if workers is None else workers)
         with torch.random.fork_rng(), _sweep(request, place, console, low, high, num_steps) as sweep:
             points = tuple(console.track(sweep.points(), num_steps, "Sweeping"))
-    return Finding(config.model, config.optimizer, points, suggest(points), len(points) < num_steps)
+    return Finding(config.model, config.recipe, config.optimizer, points, suggest(points), len(points) < num_steps)
 
 
 def _request(

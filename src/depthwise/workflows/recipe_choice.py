@@ -15,6 +15,11 @@ LARGE = 96
 """Shorter side, px, from which weights trained on photos at 224 px are worth enlarging pictures for."""
 
 
+FEW = 200
+"""Training pictures below which only the last layer is trained: the 15 % for validation, 30 and fewer, cannot tell a
+gain by training all layers from chance (their accuracy is known to 15 points or so either way)."""
+
+
 class Choice(NamedTuple):
     """A recipe's name, with the sentence that says why it was taken."""
 
@@ -35,6 +40,9 @@ def choose_recipe(index: Index, wishes: Mapping[str, Any]) -> Choice:
     wanted = wishes.get("image_size") or side
     if wanted <= SMALL:
         return Choice("scratch-small", f"pictures of {wanted} px, too small for weights trained on photos of 224 px")
+    num_images = len(index.part("train")) or round(0.7 * len(index.records))
+    if packaged and side >= LARGE and wishes.get("channels") != 1 and num_images < FEW:
+        return Choice("linear-probe", f"{num_images} pictures, too few to see whether training all layers gains")
     if packaged and side >= LARGE and wishes.get("channels") != 1:
         return Choice("finetune", f"pictures of {side} px, and ImageNet weights of {packaged[0]} are installed")
     if packaged:

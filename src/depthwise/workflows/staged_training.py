@@ -17,6 +17,9 @@ from depthwise.workflows.settling import refuse_rivals
 from depthwise.workflows.training import TrainResult, default_folder
 from depthwise.workflows.training import train as train_once
 
+OWN = "none"
+"""The recipe where training starts from a model of ours, which knows its own settings best."""
+
 
 def train(
     data: str | Path,
@@ -40,18 +43,20 @@ def train(
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one talks
     console, wishes = console if console and is_first else Quiet(), dict(config or {})
     refuse_rivals(init, wishes.get("pretrained"), how.get("resume", "never"), overwrite=how.get("overwrite", False))
-    if init:  # a model of ours knows its own settings best
-        wishes.setdefault("recipe", "none")
-    recipe = _settle(Path(data), out, wishes, console)
-    stages = recipe.stages(wishes)
+    if init:
+        wishes.setdefault("recipe", OWN)
+    stages = settle_recipe(Path(data), out, wishes, console).stages(wishes)
     folder = RunFolder(Path(out) if out else default_folder(data, stages[-1].model))
     if len(stages) == 1:
         return train_once(data, folder.path, stages[0], init=init, console=console, **how)
     return _train_both(data, folder, stages, init, console, how)
 
 
-def _settle(data: Path, out: str | Path | None, wishes: dict[str, Any], console: Quiet) -> Recipe:
-    """Return the recipe asked for; for "auto" that of the run that is there, else the one that suits the pictures."""
+def settle_recipe(data: Path, out: str | Path | None, wishes: dict[str, Any], console: Quiet) -> Recipe:
+    """Return the recipe asked for; for "auto" that of the run that is there, else the one that suits the pictures.
+
+    It is taken out of the wishes.
+    """
     name = wishes.pop("recipe", "auto")
     if name != "auto":
         return read_recipe(name)

@@ -38,6 +38,8 @@ BUILT_IN = {
 """Settings that a checkpoint's weights, optimiser and position make no sense without."""
 LENGTH = {"epochs", "patience"}
 """Settings that say how long to go on."""
+COUNTED = {"warmup_epochs", "decay_every", "milestones"}
+"""Settings that follow the number of epochs where a recipe has them."""
 MAX_BYTES = 2**38
 """What training's weights may need: 256 GiB, more than any machine this is for."""
 SMALL = 32
@@ -132,7 +134,8 @@ def _check_same_settings(card: Card, request: Request) -> None:
     """Raise UserError when settings differ in more than how long to go on."""
     old = TrainConfig().to_json() | card.training["config"] | card.training["sources"]
     new = request.config.to_json() | request.sources
-    changed = sorted(name for name in {*old, *new} - LENGTH if old.get(name) != new.get(name))
+    follows = COUNTED if old["epochs"] != new["epochs"] else set()
+    changed = sorted(name for name in {*old, *new} - LENGTH - follows if old.get(name) != new.get(name))
     then, now = ({name: values.get(name, "not given") for name in changed} for values in (old, new))
     listing = "\n".join(f"  {name}: {then[name]} in the run, {now[name]} now" for name in changed)
     if BUILT_IN & set(changed):
