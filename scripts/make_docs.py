@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable
 from statistics import mean
 
-import augmentation
 import performance
 import shipping
 import solar_cells
+import unaided
 from measured import ROOT, result, witness
 
 sys.path.insert(0, str(ROOT / "bench"))
@@ -375,7 +375,7 @@ PARTS: dict[str, Callable[[], str]] = {
         engines,
     )
 }
-PARTS |= performance.PARTS | shipping.PARTS | solar_cells.PARTS | augmentation.PARTS
+PARTS |= performance.PARTS | shipping.PARTS | solar_cells.PARTS | unaided.PARTS
 PARTS |= {"results": results_page.table, "results_commands": results_page.commands}
 
 

@@ -1,4 +1,4 @@
-"""The generated part of docs/input.md on default augmentation: what bench/defaults.py found."""
+"""The generated parts on training without a flag: bench/defaults.py for docs/input.md, bench/first_model.py."""
 
 from collections.abc import Callable
 from typing import Any
@@ -53,4 +53,16 @@ def _cells(found: Any, name: str, epochs: int) -> str:
     return " | ".join(cells)
 
 
-PARTS: dict[str, Callable[[], str]] = {"defaults": defaults}
+def first_model() -> str:
+    """Return one sentence on how long training without a flag takes."""
+    found = newest("first_model")
+    if found is None:
+        return "No result is committed yet."
+    return (
+        f"{found['photos']:,} photos of 300 px in {found['classes']} classes are a model with its report in "
+        f"{found['seconds'] / 60:.1f} minutes, by the recipe `{found['recipe']}` that is chosen without a flag "
+        f"(`bench/first_model.py`; {witness(found)})."
+    )
+
+
+PARTS: dict[str, Callable[[], str]] = {"defaults": defaults, "first_model": first_model}
