@@ -17,7 +17,8 @@ import record
 
 import depthwise as dw
 
-MODELS = ("mobilenet_v1_x0_25", "mobilenet_v3_small")
+MODELS: dict[str, tuple[str, ...]] = {"mobilenet_v1_x0_25": (), "mobilenet_v3_small": ("width=0.5",)}
+"""With their options."""
 SEEDS = (0, 1, 2)
 WAYS: dict[str, dict[str, Any]] = {
     "float32": {"precision": "fp32", "kernels": "torch"},
@@ -27,23 +28,23 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def main(folder: Path, data: Path, epochs: int, name: str, seconds: float) -> None:
+def main(folder: Path, data: Path, epochs: int, name: str, seconds: float, threads: int | None) -> None:
     """Train and test what is not yet in FOLDER/NAME.json; record the whole after each run."""
     kept, started = folder / f"{name}.json", time.perf_counter()
     rows: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
     for way, model, seed in product(WAYS, MODELS, SEEDS):
-        setting = {"model": model, "seed": seed, "way": way, "epochs": epochs}
+        setting = {"model": model, "options": list(MODELS[model]), "seed": seed, "way": way, "epochs": epochs}
         if any(setting.items() <= row.items() for row in rows) or time.perf_counter() - started > seconds:
             continue
         out = folder / f"{model}-{seed}-{way.replace(', ', '-')}"
-        config = dw.TrainConfig(model=model, epochs=epochs, seed=seed, **WAYS[way])
-        dw.train(data, out, config, resume="auto")
+        config = dw.TrainConfig(model=model, set=MODELS[model], epochs=epochs, seed=seed, **WAYS[way])
+        dw.train(data, out, config, resume="auto", threads=threads)
         scores = dw.evaluate(out, data, "test").scores
         speeds = [json.loads(line)["images_per_s"] for line in (out / "timings.jsonl").read_text().splitlines()]
         rows.append({**setting, "top1": scores.top1, "loss": scores.loss, "images_per_s": max(speeds)})
         print(rows[-1], flush=True)
         kept.write_text(json.dumps(rows))
-        record.write(name, {"epochs": epochs, "seeds": list(SEEDS), "rows": rows}, is_quiet=True)
+        record.write(name, {"epochs": epochs, "threads": threads, "seeds": list(SEEDS), "rows": rows}, is_quiet=True)
 
 
 if __name__ == "__main__":
@@ -53,6 +54,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, help="a folder with train/ and test/, in place of fetching Fashion-MNIST")
     parser.add_argument("--trial", action="store_true", help="keep the result apart from what the docs show")
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--threads", type=int)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     where = asked.data or asked.folder / "fm"
@@ -60,4 +62,11 @@ if __name__ == "__main__":
         from depthwise.cli import run
 
         run(["datasets", "get", "fashion-mnist", str(where)])
-    main(asked.folder, where, asked.epochs, "precision_trial" if asked.trial else "precision", asked.seconds)
+    main(
+        asked.folder,
+        where,
+        asked.epochs,
+        "precision_trial" if asked.trial else "precision",
+        asked.seconds,
+        asked.threads,
+    )
