@@ -17,6 +17,8 @@ from depthwise import files
 from depthwise.cli import run
 from depthwise.data.decode import decode
 from depthwise.deploy import eager
+from depthwise.deploy.engine import OnnxEngine
+from depthwise.deploy.openvino_engine import OpenVinoEngine, to_openvino
 from depthwise.models.create import create_model
 from depthwise.workflows import exporting
 from depthwise.workflows.teaching import read_teacher
@@ -47,6 +49,21 @@ def test_the_file_teaches_as_the_run_does(exported, trained):
         answers.append(read_teacher(config, classes, torch.device("cpu"))(images))
     assert answers[0].shape == (4, 3)
     assert answers[1] == pytest.approx(answers[0], abs=1e-4)
+
+
+def test_an_exported_teacher_of_any_kind_must_compute_what_it_did(exported, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "cache"))
+    for suffix, part in to_openvino(exported.read_bytes()).items():
+        (tmp_path / f"model{suffix}").write_bytes(part)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    for engine, file in ((OnnxEngine, exported), (OpenVinoEngine, tmp_path / "model.xml")):
+        config = dw.TrainConfig(model="lenet5", teacher=str(file))
+        whole = engine.logits
+        with monkeypatch.context() as spoiled:
+            spoiled.setattr(engine, "logits", lambda self, x, whole=whole: whole(self, x) + np.float32([1, 0, 0]))
+            with pytest.raises(dw.UserError, match="computes something else on this machine"):
+                read_teacher(config, dw.load(trained).classes, torch.device("cpu"))
+        assert read_teacher(config, dw.load(trained).classes, torch.device("cpu"))(images).shape == (4, 3)
 
 
 def test_the_evidence_lies_beside_it_and_in_it(exported):
