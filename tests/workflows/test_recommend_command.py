@@ -107,7 +107,9 @@ def test_what_was_measured_is_kept_and_measured_anew_on_request(asked, tmp_path)
     assert run(ask) == 0 and len(asked) == 4 * num_first
 
 
-@pytest.mark.parametrize("change", ["image_size", "num_classes", "threads", "engine", "network", "processor", "version"])
+@pytest.mark.parametrize(
+    "change", ["image_size", "num_classes", "threads", "engine", "network", "processor", "version"]
+)
 def test_what_the_result_depends_on_is_in_the_key(change, monkeypatch):
     first = {"spec": model_info("nin"), "image_size": 224, "num_classes": 10, "threads": 1}
     before = Ask(**first).key

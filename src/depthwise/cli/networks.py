@@ -35,9 +35,9 @@ def recommend(
 ) -> int:
     """Find the networks that answer in time on this machine, ranked by their published ImageNet accuracy.
 
-    Measures them with random weights, as exported files in what will run them, one picture at a time: time does not depend
-    on weights. The first time takes some seconds per network; results are kept. With DATA, the most promising are trained
-    on your photos for some epochs and ranked by these; without, nothing is tried on photos.
+    Measures them with random weights, as exported files in what will run them, one picture at a time: time does not
+    depend on weights. The first time takes some seconds per network; results are kept. With DATA, the most promising
+    are trained on your photos for some epochs and ranked by these; without, nothing is tried on photos.
 
     Example: depthwise recommend photos --max-ms 10 --max-mb 8
 
