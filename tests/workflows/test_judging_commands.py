@@ -134,6 +134,15 @@ def test_calibrate_changes_the_card_and_not_one_weight(own, capsys):
     assert artifact.read_card(own / "best.safetensors").decision == {}
 
 
+def test_train_and_evaluate_tell_the_calibration_error_before_and_after(own, photos, capsys):
+    found = artifact.read_card(own / "best.safetensors").calibration
+    errors = f"{found['error_before']:.1%} before the temperature, {found['error_after']:.1%} with it"
+    _, reply = ask(capsys, "train", photos, "--out", own, *FLAGS, "--epochs", "4", "--resume")
+    assert f"Calibration error (valid): {errors}\n" in reply.out
+    _, reply = ask(capsys, "evaluate", own, "--split", "valid")
+    assert f"Calibration error (valid): {errors}\n" in reply.out  # on the photos that it was fitted on
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_exported_file_is_calibrated(suffix, tmp_path, capsys):
     status, reply = ask(capsys, "calibrate", tmp_path / f"model{suffix}", "--reject-rate", "0.1")
