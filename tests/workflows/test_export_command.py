@@ -1,6 +1,7 @@
 """`depthwise export` and `verify`: one file that needs nothing beside it, compared before it is written."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,20 @@ def test_an_exported_teacher_of_any_kind_must_compute_what_it_did(exported, trai
         assert read_teacher(config, dw.load(trained).classes, torch.device("cpu"))(images).shape == (4, 3)
 
 
-def test_the_evidence_lies_beside_it_and_in_it(exported):
+def test_the_command_in_the_file_makes_it_again(trained, tmp_path, monkeypatch):
+    out = tmp_path / "elsewhere" / "model.onnx"
+    out.parent.mkdir()
+    splits, factory = trained / "splits.csv", "package.module:function"
+    dw.export(trained, out, splits, fixed_size=True, licence="CC BY 4.0", factory=factory)
+    command = OnnxEngine(out).metadata["made"]["command"]
+    flags = f"--fixed-size --data {splits} --licence 'CC BY 4.0' --factory {factory}"
+    assert command == f"depthwise export {trained} --out model.onnx {flags}"
+    monkeypatch.chdir(tmp_path)
+    assert run(shlex.split(command)[1:]) == 0
+    assert Path("model.onnx").read_bytes() == out.read_bytes()
+
+
+def test_the_evidence_lies_beside_it_and_in_it(exported, trained):
     beside = json.loads(exported.with_suffix(".verification.json").read_text())
     assert beside["comparison"]["top1_agreement"] == 1.0
     assert beside["comparison"]["num_images"] == beside["photos"] > 0
@@ -77,7 +91,7 @@ def test_the_evidence_lies_beside_it_and_in_it(exported):
     assert len(inside["golden"]) == 3  # of three classes
     assert "/" not in json.dumps(inside["card"]["training"])  # no path of the machine that trained it
     made = inside["made"]
-    assert made["command"] == "depthwise export best.safetensors --out model.onnx" and made["licence"] == ""
+    assert made["command"] == f"depthwise export {trained} --out model.onnx" and made["licence"] == ""
     assert made["code_sha256"] == files.digest_of_code(Path(dw.__file__).parent)
     assert len(inside["card"]["training"]["pictures"]) == 64  # what it was trained on, by its hash
 
