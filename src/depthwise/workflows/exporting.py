@@ -125,7 +125,8 @@ def export(
             evidence |= {"int8": small.to_json() | cost, "tolerance": quantizing.TOLERANCE}
     chosen = golden_places(pictures)
     golden = pack_golden([pictures.images[i] for i in chosen], (after if small else before)[chosen])
-    given = {"--data": data, "--max-loss": max_loss if int8 else None, "--licence": licence, "--factory": factory}
+    photos = data and _without_home(data)
+    given = {"--data": photos, "--max-loss": max_loss if int8 else None, "--licence": licence, "--factory": factory}
     flags = ["--int8"] * int8 + ["--fixed-size"] * (fixed_size and out.suffix == ".onnx")
     command = _command(model, out, flags, given)
     made = {"licence": licence, "command": command, "code_sha256": files.digest_of_code(PACKAGE)}
@@ -139,9 +140,14 @@ def export(
 
 
 def _command(model: str | Path, out: Path, flags: Sequence[str], given: Mapping[str, Any]) -> str:
-    """Return the command line that makes the file again, paths as they were given but for the folder of `out`."""
+    """Return the command line that makes the file again: where the file goes, it tells nobody how a machine is laid out."""
     valued = [word for flag, value in given.items() if value not in (None, "") for word in (flag, str(value))]
-    return shlex.join(["depthwise", "export", str(model), "--out", out.name, *flags, *valued])
+    return shlex.join(["depthwise", "export", _without_home(model), "--out", out.name, *flags, *valued])
+
+
+def _without_home(path: str | Path) -> str:
+    """Return a path as it was given; of one from the root its name alone."""
+    return Path(path).name if Path(path).is_absolute() else str(path)
 
 
 def _check_target(out: Path, *, is_int8: bool, overwrite: bool) -> None:
