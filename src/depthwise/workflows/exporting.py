@@ -140,7 +140,7 @@ def export(
 
 
 def _command(model: str | Path, out: Path, flags: Sequence[str], given: Mapping[str, Any]) -> str:
-    """Return the command line that makes the file again: where the file goes, it tells nobody how a machine is laid out."""
+    """Return the command line that makes the file again, without folders of this machine: the file may travel."""
     valued = [word for flag, value in given.items() if value not in (None, "") for word in (flag, str(value))]
     return shlex.join(["depthwise", "export", _without_home(model), "--out", out.name, *flags, *valued])
 
