@@ -30,6 +30,8 @@ def test_the_temperature_changes_what_is_stated_and_nothing_else():
     # 1/2 stated for each answer, 4/6 after cooling; 4 of 7 right.
     assert plain.calibration_error == pytest.approx(4 / 7 - 1 / 2)
     assert cooled.calibration_error == pytest.approx(4 / 6 - 4 / 7)
+    assert plain.error_before == cooled.error_before == plain.calibration_error
+    assert cooled.to_json()["calibration_error_before"] == plain.calibration_error
 
 
 def test_drawn_intervals_hold_the_number_and_are_the_same_each_time():

@@ -1,6 +1,7 @@
 """`depthwise export` and `verify`: one file that needs nothing beside it, compared before it is written."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from depthwise import files
 from depthwise.cli import run
 from depthwise.data.decode import decode
 from depthwise.deploy import eager
+from depthwise.deploy.engine import OnnxEngine
+from depthwise.deploy.openvino_engine import OpenVinoEngine, to_openvino
 from depthwise.models.create import create_model
 from depthwise.workflows import exporting
 from depthwise.workflows.teaching import read_teacher
@@ -49,7 +52,36 @@ def test_the_file_teaches_as_the_run_does(exported, trained):
     assert answers[1] == pytest.approx(answers[0], abs=1e-4)
 
 
-def test_the_evidence_lies_beside_it_and_in_it(exported):
+def test_an_exported_teacher_of_any_kind_must_compute_what_it_did(exported, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "cache"))
+    for suffix, part in to_openvino(exported.read_bytes()).items():
+        (tmp_path / f"model{suffix}").write_bytes(part)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    for engine, file in ((OnnxEngine, exported), (OpenVinoEngine, tmp_path / "model.xml")):
+        config = dw.TrainConfig(model="lenet5", teacher=str(file))
+        whole = engine.logits
+        with monkeypatch.context() as spoiled:
+            spoiled.setattr(engine, "logits", lambda self, x, whole=whole: whole(self, x) + np.float32([1, 0, 0]))
+            with pytest.raises(dw.UserError, match="computes something else on this machine"):
+                read_teacher(config, dw.load(trained).classes, torch.device("cpu"))
+        assert read_teacher(config, dw.load(trained).classes, torch.device("cpu"))(images).shape == (4, 3)
+
+
+def test_the_command_in_the_file_makes_it_again(trained, tmp_path, monkeypatch):
+    out = tmp_path / "elsewhere" / "model.onnx"
+    out.parent.mkdir()
+    monkeypatch.chdir(trained.parent)
+    model, splits, factory = trained.name, f"{trained.name}/splits.csv", "package.module:function"
+    dw.export(model, out, splits, fixed_size=True, licence="CC BY 4.0", factory=factory)
+    command = OnnxEngine(out).metadata["made"]["command"]
+    flags = f"--fixed-size --data {splits} --licence 'CC BY 4.0' --factory {factory}"
+    assert command == f"depthwise export {model} --out model.onnx {flags}"
+    again = [str(tmp_path / word) if word == "model.onnx" else word for word in shlex.split(command)[1:]]
+    assert run(again) == 0
+    assert (tmp_path / "model.onnx").read_bytes() == out.read_bytes()
+
+
+def test_the_evidence_lies_beside_it_and_in_it(exported, trained):
     beside = json.loads(exported.with_suffix(".verification.json").read_text())
     assert beside["comparison"]["top1_agreement"] == 1.0
     assert beside["comparison"]["num_images"] == beside["photos"] > 0
@@ -60,7 +92,7 @@ def test_the_evidence_lies_beside_it_and_in_it(exported):
     assert len(inside["golden"]) == 3  # of three classes
     assert "/" not in json.dumps(inside["card"]["training"])  # no path of the machine that trained it
     made = inside["made"]
-    assert made["command"] == "depthwise export best.safetensors --out model.onnx" and made["licence"] == ""
+    assert made["command"] == f"depthwise export {trained.name} --out model.onnx" and made["licence"] == ""
     assert made["code_sha256"] == files.digest_of_code(Path(dw.__file__).parent)
     assert len(inside["card"]["training"]["pictures"]) == 64  # what it was trained on, by its hash
 

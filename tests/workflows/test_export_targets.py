@@ -10,13 +10,14 @@ import onnx
 import pytest
 
 import depthwise as dw
+from conftest import write_photos
 from depthwise.cli import run
-from depthwise.data.index import Record
+from depthwise.data.index import Record, read_index, write_manifest
 from depthwise.deploy import export as deploy_export
 from depthwise.deploy import measure, quantize
 from depthwise.deploy.engine import Choice, OnnxEngine, Parts
 from depthwise.deploy.export import trace_network
-from depthwise.workflows import exporting, finding, loading, quantizing
+from depthwise.workflows import evidence, exporting, finding, loading, quantizing
 from depthwise.workflows.opening import open_engine
 
 
@@ -112,7 +113,7 @@ def test_a_converter_that_spoils_is_found_for_every_kind_of_file(trained, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_int8_is_small_states_its_cost_and_is_verified_by_its_own_tolerance(int8, capsys):
+def test_int8_is_small_states_its_cost_and_is_verified_by_its_own_tolerance(int8, trained_v3, capsys):
     found = json.loads(int8.with_suffix(".verification.json").read_text())
     cost = found["int8"]
     assert cost["loss"] <= 0.2 and cost["num_calibration"] == 24 and cost["size_ratio"] > 1.2 and cost["p50_ms"] > 0
@@ -120,7 +121,7 @@ def test_int8_is_small_states_its_cost_and_is_verified_by_its_own_tolerance(int8
     operations = [node.op_type for node in onnx.load(int8).graph.node]
     assert operations.count("DequantizeLinear") > 100
     assert found["tolerance"] == quantizing.TOLERANCE
-    made = "depthwise export best.safetensors --out model.onnx --int8 --max-loss 0.2"
+    made = f"depthwise export {trained_v3} --out model.onnx --int8 --max-loss 0.2"
     assert OnnxEngine(int8).metadata["made"]["command"] == made
     assert run(["verify", str(int8)]) == 0 and run(["verify", str(int8), "--engine", "openvino"]) == 0
     capsys.readouterr()
@@ -198,6 +199,23 @@ def test_calibration_photos_are_of_all_classes_and_always_the_same(tmp_path):
     assert [r.label for r in found] == ["a", "b", "a", "b", "a"]
     assert found == quantizing.stratified(records[::-1], 5)
     assert len(quantizing.stratified(records, 99)) == 20
+
+
+def test_int8_is_calibrated_on_training_photos_only(trained, photos, tmp_path, capsys, monkeypatch):
+    model, splits = trained / "best.safetensors", read_index(trained / "splits.csv")
+    assert evidence.training_records(model, trained / "splits.csv") == splits.part("train")
+    ours = {record.path for record in evidence.training_records(model, photos)}  # no split, but the run's
+    assert ours == {record.path for record in splits.part("train")}
+    new = write_photos(tmp_path / "new", per_class=2)
+    assert len(evidence.training_records(model, new)) == 6
+    judging = tmp_path / "judging.csv"
+    write_manifest(judging, splits.part("valid") + splits.part("test"))
+    monkeypatch.setattr(deploy_export, "trace_network", lambda model, card: None)
+    how = ["--out", str(tmp_path / "m.onnx"), "--int8", "--data", str(judging)]
+    assert run(["export", str(trained), *how]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "judging.csv has no photos for training" in said and "leave --data out" in said
+    assert not (tmp_path / "m.onnx").exists()
 
 
 @pytest.mark.parametrize(

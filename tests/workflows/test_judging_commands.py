@@ -13,6 +13,8 @@ from conftest import COLOURS, FLAGS, write_photos
 from depthwise import artifact
 from depthwise.cli import run
 from depthwise.data.index import read_index, write_manifest
+from depthwise.deploy.engine import SUFFIXES
+from depthwise.deploy.openvino_engine import to_openvino
 from depthwise.metrics import proportion_interval
 
 
@@ -132,6 +134,21 @@ def test_calibrate_changes_the_card_and_not_one_weight(own, capsys):
     assert artifact.read_card(own / "best.safetensors").decision == {}
 
 
+def test_train_and_evaluate_tell_the_calibration_error_before_and_after(own, photos, capsys):
+    found = artifact.read_card(own / "best.safetensors").calibration
+    errors = f"{found['error_before']:.1%} before the temperature, {found['error_after']:.1%} with it"
+    _, reply = ask(capsys, "train", photos, "--out", own, *FLAGS, "--epochs", "4", "--resume")
+    assert f"Calibration error (valid): {errors}\n" in reply.out
+    _, reply = ask(capsys, "evaluate", own, "--split", "valid")
+    assert f"Calibration error (valid): {errors}\n" in reply.out  # on the photos that it was fitted on
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_exported_file_is_calibrated(suffix, tmp_path, capsys):
+    status, reply = ask(capsys, "calibrate", tmp_path / f"model{suffix}", "--reject-rate", "0.1")
+    assert status == 2 and "is exported; calibrate the run that it was made from, then export again" in reply.err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -249,6 +266,16 @@ def test_compare_takes_exports_and_asks_for_proof_with_a_margin(trained, ruled, 
     assert status == 1 and "Worse: not shown to lose at most 1 points." in reply.out  # 6 photos prove little
     status, reply = ask(capsys, "compare", trained, ruled / "model.onnx", "--margin", "0.6")
     assert status == 0 and "Not worse: shown to lose at most 60 points." in reply.out
+
+
+def test_compare_needs_no_torch_for_exported_files_of_any_kind(ruled, tmp_path, capsys, monkeypatch):
+    for suffix, part in to_openvino((ruled / "model.onnx").read_bytes()).items():
+        (tmp_path / f"model{suffix}").write_bytes(part)
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    status, reply = ask(capsys, "compare", ruled / "model.onnx", tmp_path / "model.xml", ruled / "splits.csv")
+    assert status == 0 and "Not worse beyond chance" in reply.out
+    status, reply = ask(capsys, "compare", tmp_path / "model.xml", tmp_path / "model.pt2", ruled / "splits.csv")
+    assert status == 2 and "model.pt2 needs torch, which is not installed" in reply.err
 
 
 def test_compare_refuses_other_classes(trained, tmp_path, capsys):

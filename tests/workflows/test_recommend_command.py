@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from xml.etree import ElementTree
 
 import pytest
 
 from depthwise.cli import run
+from depthwise.deploy.openvino_engine import OpenVinoEngine
 from depthwise.models.registry import model_info
 from depthwise.models.weights.origins import public_weights
 from depthwise.workflows import measured, recommending
@@ -105,13 +107,17 @@ def test_what_was_measured_is_kept_and_measured_anew_on_request(asked, tmp_path)
     assert run(ask) == 0 and len(asked) == 4 * num_first
 
 
-@pytest.mark.parametrize("change", ["image_size", "num_classes", "threads", "network", "processor", "version"])
+@pytest.mark.parametrize(
+    "change", ["image_size", "num_classes", "threads", "engine", "network", "processor", "version"]
+)
 def test_what_the_result_depends_on_is_in_the_key(change, monkeypatch):
     first = {"spec": model_info("nin"), "image_size": 224, "num_classes": 10, "threads": 1}
     before = Ask(**first).key
     assert before == Ask(**first).key
     if change == "network":
         first["spec"] = model_info("vgg11")
+    elif change == "engine":
+        first["engine"] = "openvino"
     elif change == "processor":
         monkeypatch.setattr(measured, "processor", lambda: "another")
     elif change == "version":
@@ -153,6 +159,28 @@ def test_a_network_is_really_measured(tmp_path):
     params = sum(p.numel() for p in recommending.create_model(ask.spec.name, 7).parameters())
     assert 0.9 * 4 * params < found.num_bytes < 4 * params + 500_000
     assert Kept(kept.path, measure=None).get(ask) == found
+
+
+def test_openvino_is_measured_and_told_and_kept_apart(asked, capsys, monkeypatch):
+    command = [*V3, "--max-ms", "7.5", "--json"]
+    assert run(command) == 0
+    assert json.loads(capsys.readouterr().out)["engine"] == f"ONNX Runtime {version('onnxruntime')}"
+    num_first = len(asked)
+    assert run([*command, "--engine", "openvino"]) == 0 and len(asked) == 2 * num_first
+    assert json.loads(capsys.readouterr().out)["engine"] == f"OpenVINO {version('openvino')}"
+    assert run([*V3, "--max-ms", "7.5", "--engine", "openvino"]) == 0 and len(asked) == 2 * num_first
+    assert f"Within 7.5 ms: OpenVINO {version('openvino')}, " in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert run([*command, "--engine", "openvino"]) == 2
+    assert "pip install 'depthwise[openvino]'" in capsys.readouterr().err
+
+
+def test_the_engine_asked_for_is_what_answers(monkeypatch):
+    calls, whole = [], OpenVinoEngine.logits
+    monkeypatch.setattr(OpenVinoEngine, "logits", lambda self, images: calls.append(1) or whole(self, images))
+    monkeypatch.setattr(measured, "SECONDS", 0.0)
+    found = measure_network(Ask(model_info("mobilenet_v1_x0_25"), 32, 7, 1, "openvino"))
+    assert 0 < found.num_calls <= len(calls)
 
 
 def test_pictures_that_are_too_small_are_a_reason(tmp_path, asked, monkeypatch):

@@ -103,10 +103,11 @@ def compare(
     allow_other_split
         Compare even on pictures that a run used otherwise.
     """
+    from depthwise.deploy.engine import SUFFIXES
     from depthwise.report.difference import comparison_text
     from depthwise.workflows.comparing import compare as run_compare
 
-    if {old.suffix, new.suffix} != {".onnx"}:
+    if not {old.suffix, new.suffix} <= SUFFIXES.keys():
         require("torch", "train", "comparing model files")
     terminal = terminal_of(is_say_result=False)
     found = run_compare(

@@ -126,6 +126,8 @@ def train(
         At the end, write the page RUN/report.html.
     """
     require("torch", "train", "training")
+    from depthwise.artifact import read_card
+    from depthwise.workflows.run_folder import RunFolder
     from depthwise.workflows.staged_training import train as run_train
 
     terminal = terminal_of()
@@ -152,13 +154,20 @@ def train(
     if result.rank:
         return 0
     name_skipped(result.skipped, terminal)
-    folder = shlex.quote(str(result.folder))
+    best, folder = RunFolder(result.folder).best, shlex.quote(str(result.folder))
     which = f"epoch {result.best_epoch}" if result.best_epoch else "the last layer alone"
     print(f"Best: {which} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
+    if best.exists():
+        found = read_card(best).calibration
+        print(_calibration_line("valid", found["error_before"], found["error_after"]))
     if report:
         _report(result.folder, config or TrainFlags(), device, workers, terminal)
     print(f"Next: depthwise evaluate {folder} --split test")
     return 1 if result.skipped else 0
+
+
+def _calibration_line(split: str, before: float, after: float) -> str:
+    return f"Calibration error ({split}): {before:.1%} before the temperature, {after:.1%} with it"
 
 
 def _report(folder: Path, config: TrainConfig, device: str, workers: int | None, terminal: "Terminal") -> None:
@@ -234,6 +243,7 @@ def evaluate(
     print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_text(result))
     name_skipped(result.skipped, terminal)
     if not json_:
+        print("\n" + _calibration_line(split, result.assessment.error_before, result.calibration_error))
         print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
     return 1 if result.skipped else 0
 

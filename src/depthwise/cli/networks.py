@@ -25,6 +25,7 @@ def recommend(
     image_size: int | None = None,
     num_classes: int | None = None,
     threads: Annotated[int | None, Parameter(help="Processor cores to compute with; by default all.")] = None,
+    engine: Literal["onnxruntime", "openvino"] = "onnxruntime",
     minutes: float = 10.0,
     workers: Workers = None,
     svg: Path | None = None,
@@ -34,9 +35,9 @@ def recommend(
 ) -> int:
     """Find the networks that answer in time on this machine, ranked by their published ImageNet accuracy.
 
-    Measures them with random weights, as exported files in ONNX Runtime, one picture at a time: time does not depend on
-    weights. The first time takes some seconds per network; results are kept. With DATA, the most promising are trained
-    on your photos for some epochs and ranked by these; without, nothing is tried on photos.
+    Measures them with random weights, as exported files in what will run them, one picture at a time: time does not
+    depend on weights. The first time takes some seconds per network; results are kept. With DATA, the most promising
+    are trained on your photos for some epochs and ranked by these; without, nothing is tried on photos.
 
     Example: depthwise recommend photos --max-ms 10 --max-mb 8
 
@@ -55,6 +56,8 @@ def recommend(
     num_classes
         Classes that the network tells apart: fewer make small networks' files much smaller. By default as many as
         DATA has, else 1000.
+    engine
+        What runs the exported files: onnxruntime, or openvino where it is installed.
     minutes
         How long the trial on DATA may take; the same command goes on with one that was too short or stopped.
     svg
@@ -80,6 +83,7 @@ def recommend(
         image_size=image_size,
         num_classes=1000 if num_classes is None else num_classes,
         threads=threads,
+        engine=engine,
         refresh=refresh,
         console=terminal_of(is_say_result=False),
     )

@@ -11,7 +11,7 @@ from depthwise.metrics.averages import Averages, ClassScores, averages, class_sc
 from depthwise.metrics.bootstrap import DRAWINGS, bootstrap_intervals
 from depthwise.metrics.intervals import Interval, effective_count, proportion_interval
 from depthwise.metrics.reliability import Bin, answers_of, binned_error, calibration_error, reliability_bins
-from depthwise.metrics.scores import Labels, Logits, Scores, log_softmax, ranks, score
+from depthwise.metrics.scores import Labels, Logits, Scores, log_softmax, ranks, score, softmax
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Assessment:
     """Mean of -ln p(label), nats, of the probabilities as stated."""
     calibration_error: float
     """Of the probabilities as stated (see `reliability.calibration_error`)."""
+    error_before: float
+    """Calibration error without the temperature."""
     bins: list[Bin]
     """The reliability diagram."""
     classes: ClassScores
@@ -46,6 +48,7 @@ class Assessment:
             "loss": self.scores.loss,
             "nll": self.nll,
             "calibration_error": self.calibration_error,
+            "calibration_error_before": self.error_before,
             "balanced_accuracy": self.averages.balanced_accuracy,
             "macro": dict(zip(names, self.averages.macro, strict=True)),
             "weighted": dict(zip(names, self.averages.weighted, strict=True)),
@@ -89,6 +92,7 @@ def assess(
         scores=scores,
         nll=float(-logs[np.arange(len(labels)), labels].mean()),
         calibration_error=calibration_error(stated, labels),
+        error_before=calibration_error(softmax(logits), labels),
         bins=reliability_bins(stated, labels),
         classes=found,
         averages=averages(found, scores.confusion.sum(axis=1)),

@@ -12,6 +12,7 @@ from depthwise.config import default_workers
 from depthwise.console import Quiet
 from depthwise.data.index import Record
 from depthwise.deploy.decision import Decision
+from depthwise.deploy.engine import SUFFIXES
 from depthwise.deploy.outcome import Outcome, outcome
 from depthwise.deploy.predict import Classifier
 from depthwise.deploy.thresholds import set_miss_rule, set_precision_rule
@@ -75,7 +76,7 @@ def calibrate(
     tells classes that are left out with a mean AUROC of GOOD. Raises UserError for wishes that make no sense.
     """
     console, path = console or Quiet(), find_model(model)
-    if path.suffix == ".onnx":
+    if path.suffix in SUFFIXES:
         raise UserError(f"{path} is exported; calibrate the run that it was made from, then export again")
     classifier = load(path, "auto", factory)
     card = classifier.engine.card

@@ -61,6 +61,24 @@ def validation_pictures(card: Card, manifest: Path | None, workers: int, console
     return read_pictures(card, wanted[:MAX_PHOTOS], manifest, workers, console)
 
 
+def training_records(model: Path, manifest: Path) -> tuple[Record, ...]:
+    """Return the photos that INT8's ranges may be learnt from: as `manifest` says, else as the run of `model` said.
+
+    All of them where the photos have no split and are new to the run. Raises UserError when none of them is for
+    training: the others are there to judge by.
+    """
+    index, splits = read_index(manifest), RunFolder(model.parent).splits
+    used = {record.path: record.split for record in read_index(splits).records} if splits.exists() else {}
+    found = index.part("train") or tuple(r for r in index.records if not r.split and used.get(r.path) == "train")
+    is_new = not any(record.split or record.path in used for record in index.records)
+    if not found and not is_new:
+        raise UserError(
+            f"{manifest} has no photos for training, and --int8 is calibrated on these alone: those for validation and "
+            "test judge it. Give photos with a train part by --data, or leave --data out to use the run's own"
+        )
+    return found or index.records
+
+
 def read_pictures(card: Card, wanted: Sequence[Record], source: Path, workers: int, console: Quiet) -> Pictures:
     """Return these photos, without those that cannot be read. Raises UserError when none can."""
     kept, pictures = [], []

@@ -4,7 +4,7 @@ import json
 import platform
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from depthwise import files
 from depthwise.config import default_workers
 from depthwise.console import Quiet
-from depthwise.data.index import read_index
 from depthwise.deploy.engine import SUFFIXES, Exported, run_network
 from depthwise.deploy.measure import interleave
 from depthwise.deploy.verify import TOLERANCE, Comparison, compare, fingerprint, noise, pack_golden
@@ -28,6 +27,7 @@ from depthwise.workflows.evidence import (
     read_pictures,
     refuse_differing,
     refuse_other_features,
+    training_records,
     validation_pictures,
 )
 from depthwise.workflows.loading import load
@@ -104,7 +104,7 @@ def export(
     pictures = validation_pictures(engine.card, manifest, workers, console)
     before = logits_of(engine, pictures.images)
     network = trace_network(engine.model, engine.card) if out.suffix in (".onnx", ".xml") else None
-    small = _int8(engine, network, manifest, pictures, before, max_loss, workers, console) if int8 else None
+    small = _int8(engine, path, network, manifest, pictures, before, max_loss, workers, console) if int8 else None
     pack = packer(engine, out.suffix, small.network if small else network, fixed_size=fixed_size)
     with tempfile.TemporaryDirectory(prefix="depthwise-export-") as folder:
         trial = _write(Path(folder) / out.name, pack({}))
@@ -125,10 +125,10 @@ def export(
             evidence |= {"int8": small.to_json() | cost, "tolerance": quantizing.TOLERANCE}
     chosen = golden_places(pictures)
     golden = pack_golden([pictures.images[i] for i in chosen], (after if small else before)[chosen])
-    flags = ("--int8", "--max-loss", f"{max_loss:g}") * int8 + ("--fixed-size",) * (
-        fixed_size and out.suffix == ".onnx"
-    )
-    command = shlex.join(("depthwise", "export", path.name, "--out", out.name, *flags))
+    photos = data and _without_home(data)
+    given = {"--data": photos, "--max-loss": max_loss if int8 else None, "--licence": licence, "--factory": factory}
+    flags = ["--int8"] * int8 + ["--fixed-size"] * (fixed_size and out.suffix == ".onnx")
+    command = _command(model, out, flags, given)
     made = {"licence": licence, "command": command, "code_sha256": files.digest_of_code(PACKAGE)}
     whole = pack({"verification": evidence, "golden": golden, "made": made})
     _write(out, whole)
@@ -137,6 +137,17 @@ def export(
     files.write_whole(beside, (json.dumps(sealed, indent=1) + "\n").encode())
     size = sum(map(len, whole.values()))
     return ExportResult(out, size, comparison, bool(pictures.records), beside, evidence.get("int8"))
+
+
+def _command(model: str | Path, out: Path, flags: Sequence[str], given: Mapping[str, Any]) -> str:
+    """Return the command line that makes the file again, without folders of this machine: the file may travel."""
+    valued = [word for flag, value in given.items() if value not in (None, "") for word in (flag, str(value))]
+    return shlex.join(["depthwise", "export", _without_home(model), "--out", out.name, *flags, *valued])
+
+
+def _without_home(path: str | Path) -> str:
+    """Return a path as it was given; of one from the root its name alone."""
+    return Path(path).name if Path(path).is_absolute() else str(path)
 
 
 def _check_target(out: Path, *, is_int8: bool, overwrite: bool) -> None:
@@ -184,6 +195,7 @@ def _write(out: Path, parts: dict[str, bytes]) -> Path:
 
 def _int8(
     engine: "EagerEngine",
+    path: Path,
     network: Any,
     manifest: Path | None,
     pictures: Pictures,
@@ -192,13 +204,13 @@ def _int8(
     workers: int,
     console: Quiet,
 ) -> quantizing.Int8:
-    """Return the network in INT8. Raises UserError where photos are missing, or too much is lost."""
+    """Return the network of the model in `path` in INT8. Raises UserError where photos are missing or too many lost."""
     if not 0 <= max_loss < 1:
         raise UserError(f"--max-loss {max_loss:g}: give a share from 0 to 1 (0.01 is one photo in a hundred)")
     if manifest is None or pictures.labels is None:
         raise UserError("--int8 is calibrated and judged on photos with the model's classes: give them by --data")
-    index, card = read_index(manifest), engine.card
-    wanted = quantizing.stratified(index.part("train") or index.records, quantizing.NUM_CALIBRATION)
+    card = engine.card
+    wanted = quantizing.stratified(training_records(path, manifest), quantizing.NUM_CALIBRATION)
     calibration = read_pictures(card, wanted, manifest, workers, console).images
     levels = pictures.images.transpose(0, 3, 1, 2).astype("float32")
     return quantizing.shrink(

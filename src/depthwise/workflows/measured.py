@@ -1,16 +1,17 @@
 """What networks take on this machine: measured once, then kept in the user's cache folder."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from depthwise import files
 from depthwise.artifact import Card
 from depthwise.data.geometry import Geometry
-from depthwise.deploy.engine import OnnxEngine
+from depthwise.deploy.engine import Choice
 from depthwise.deploy.export import describe, to_onnx
 from depthwise.deploy.measure import interleave
 from depthwise.deploy.verify import noise
@@ -18,23 +19,26 @@ from depthwise.machine import num_processors, processor
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec
 from depthwise.models.summary import check_image_size
+from depthwise.workflows.opening import open_engine
 
 SECONDS = 1.0
 """For a network's time; making and exporting it takes some seconds more."""
 UNSTEADY = 1.5
-PACKAGES = ("depthwise", "torch", "onnx", "onnxscript", "onnxruntime")
+PACKAGES = ("depthwise", "torch", "onnx", "onnxscript")
+Runner = Literal["onnxruntime", "openvino"]
+"""What runs an exported file, by the name of its package."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one network takes, exported and run by ONNX Runtime, one picture at a time."""
+    """What one network takes, exported and run by the engine asked for, one picture at a time."""
 
     fastest_ms: float
     p50_ms: float
     p95_ms: float
     num_calls: int
     num_bytes: int
-    """Of the exported file, without the resizing."""
+    """Of the exported .onnx file, without the resizing."""
 
     @property
     def is_unsteady(self) -> bool:
@@ -50,6 +54,7 @@ class Ask:
     image_size: int
     num_classes: int
     threads: int
+    engine: Runner = "onnxruntime"
 
     @property
     def key(self) -> str:
@@ -60,8 +65,9 @@ class Ask:
             "image_size": self.image_size,
             "num_classes": self.num_classes,
             "threads": self.threads,
+            "engine": self.engine,
             "processor": f"{num_processors()} x {processor()}",
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": {name: version(name) for name in (*PACKAGES, self.engine)},
         }
         return json.dumps(values, sort_keys=True, default=str)
 
@@ -73,9 +79,12 @@ def measure_network(ask: Ask) -> Measured:
     classes = tuple(f"class {number}" for number in range(ask.num_classes))
     card = Card("model", ask.spec.name, {}, False, classes, Geometry(ask.image_size))
     data = describe(to_onnx(model, card, takes_any_size=False), card, {})
-    engine = OnnxEngine(data, ask.spec.name, threads=ask.threads)
-    picture = noise(1, ask.image_size, 3)
-    found = interleave({ask.spec.name: lambda: engine.logits(picture)}, SECONDS)[ask.spec.name]
+    with tempfile.TemporaryDirectory(prefix="depthwise-recommend-") as folder:
+        file = Path(folder) / f"{ask.spec.name}.onnx"
+        file.write_bytes(data)
+        engine = open_engine(file, Choice(ask.engine, ask.threads))
+        picture = noise(1, ask.image_size, 3)
+        found = interleave({ask.spec.name: lambda: engine.logits(picture)}, SECONDS)[ask.spec.name]
     return Measured(found.fastest_ms, found.p50_ms, found.p95_ms, found.num_calls, len(data))
 
 

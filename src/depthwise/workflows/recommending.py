@@ -15,7 +15,8 @@ from depthwise.machine import num_processors, processor
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec, list_models, model_info
 from depthwise.models.weights.origins import public_weights
-from depthwise.workflows.measured import Ask, Kept, Measured
+from depthwise.workflows.benching import TITLES
+from depthwise.workflows.measured import Ask, Kept, Measured, Runner
 
 ANCHOR = "resnet18"
 """Plain 3x3 convolutions: few networks compute more multiply-adds in a second."""
@@ -77,6 +78,7 @@ class Recommendation:
     threads: int
     num_classes: int
     engine: str
+    """Who computed, with version."""
     processor: str
     choices: tuple[Choice, ...]
     left_out: dict[str, list[str]]
@@ -94,20 +96,23 @@ def recommend(
     image_size: int | None = None,
     num_classes: int = 1000,
     threads: int | None = None,
+    engine: Runner = "onnxruntime",
     refresh: bool = False,
     kept: Kept | None = None,
     console: Quiet | None = None,
 ) -> Recommendation:
     """Measure the networks that match `pattern` with random weights, on which time does not depend, as exported files.
 
-    In ONNX Runtime and not in PyTorch, because that is what answers in the end, and the two rank networks differently.
+    In `engine` and not in PyTorch, because that is what answers in the end, and they rank networks differently.
     `image_size`: the paper's unless given. `threads`: by default one per processor. Networks that by their
     multiply-adds or parameters are far above the budget are left out unmeasured. What was measured before is taken from
     `kept` unless `refresh`. Raises UserError.
     """
     require("onnxscript", "train", "exporting to ONNX")
+    if engine == "openvino":
+        require("openvino", "openvino", "--engine openvino")
     threads = num_processors() if threads is None else threads
-    anchor, *asks = _asks(pattern, image_size, num_classes, threads)
+    anchor, *asks = _asks(pattern, image_size, num_classes, threads, engine)
     kept = kept or Kept(cache_folder() / "measured.json")
     macs_per_ms = FASTER * macs(anchor) / kept.get(anchor, refresh=refresh).fastest_ms
     worth: list[Ask] = []
@@ -123,11 +128,11 @@ def recommend(
         for ask, found in measured
         if (known := published(ask.spec))
     ]
-    engine = f"ONNX Runtime {version('onnxruntime')}"
-    return Recommendation(budget, threads, num_classes, engine, processor(), tuple(rank(choices)), dict(left_out))
+    title = f"{TITLES[engine]} {version(engine)}"
+    return Recommendation(budget, threads, num_classes, title, processor(), tuple(rank(choices)), dict(left_out))
 
 
-def _asks(pattern: str, image_size: int | None, num_classes: int, threads: int) -> list[Ask]:
+def _asks(pattern: str, image_size: int | None, num_classes: int, threads: int, engine: Runner) -> list[Ask]:
     """Return the anchor and the networks that match. Raises UserError."""
     for flag, count in (("--threads", threads), ("--num-classes", num_classes), ("--image-size", image_size)):
         if count is not None and count < 1:
@@ -136,7 +141,7 @@ def _asks(pattern: str, image_size: int | None, num_classes: int, threads: int) 
     if not names:
         raise UserError(f"no network's name matches {pattern!r}; all names: depthwise models")
     specs = [model_info(name) for name in (ANCHOR, *names)]
-    return [Ask(spec, image_size or spec.image_size, num_classes, threads) for spec in specs]
+    return [Ask(spec, image_size or spec.image_size, num_classes, threads, engine) for spec in specs]
 
 
 def published(spec: ModelSpec) -> Published | None:

@@ -11,7 +11,7 @@ from PIL import Image
 from depthwise.config import TrainConfig
 from depthwise.data.audit import content_hash
 from depthwise.data.geometry import Geometry, apply
-from depthwise.deploy.engine import OnnxEngine
+from depthwise.deploy.engine import Choice
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
@@ -48,15 +48,14 @@ def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def read_teacher(config: TrainConfig, classes: tuple[str, ...], place: torch.device) -> Teacher | None:
-    """Return the model that `config` names, None without one. Raises UserError when it lacks one of the classes."""
+    """Return the model that `config` names, None without one.
+
+    Raises UserError when it lacks one of the classes, or is exported and computes something else on this machine.
+    """
     if config.teacher is None:
         return None
-    path = find_model(config.teacher)
-    is_onnx = path.suffix == ".onnx"
-    threads = torch.get_num_threads()  # as the run has: they decide on the last bits
-    engine: Engine = (
-        OnnxEngine(path, threads=threads) if is_onnx else load(path, place.type, factory=config.model).engine
-    )
+    choice = Choice(threads=torch.get_num_threads())  # as the run has: they decide on the last bits
+    engine = load(config.teacher, place.type, config.model, choice=choice).engine
     theirs = engine.card.classes
     missing = [name for name in classes if name not in theirs]
     if missing:
