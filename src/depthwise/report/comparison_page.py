@@ -7,8 +7,9 @@ from typing import Any
 from depthwise import __version__, files
 from depthwise.metrics import Paired, compare_pairs, pairs_needed
 from depthwise.report.curves import overlaid
+from depthwise.report.numbers import Share
 from depthwise.report.page import render
-from depthwise.report.run_page import SPLITS, Share
+from depthwise.report.run_page import SPLITS
 from depthwise.workflows.reporting import RunSummary
 
 
