@@ -181,7 +181,8 @@ def test_a_good_finished_run_on_many_photos_has_no_warning():
 
 def test_the_test_s_page_says_so_and_the_other_says_what_it_flatters():
     assert "test photos are answered rightly" in read(made_up_report(LETTERS[:2], split="test")).text
-    assert "the number flatters a little" in read(made_up_report(LETTERS[:2])).text
+    text = read(made_up_report(LETTERS[:2])).text
+    assert "the number flatters a little. The test photos are not among them." in text
 
 
 def test_every_number_of_evaluate_is_there_with_its_interval():

@@ -39,8 +39,8 @@ def headline(report: RunReport) -> Headline:
     caution = (
         f"Training has not seen these photos.{_reads(report)}"
         if is_test
-        else "These photos also chose the best epoch, so the number flatters a little. The test photos have not been "
-        "looked at; they are shown by depthwise report RUN --test."
+        else "These photos also chose the best epoch, so the number flatters a little. The test photos are not among "
+        "them."
     )
     return Headline(scores.top1, interval, told, means, caution)
 
