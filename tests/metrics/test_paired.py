@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from depthwise.metrics import compare_pairs, proportion_interval
+from depthwise.metrics import compare_pairs, pairs_needed, proportion_interval
+from depthwise.metrics.paired import connor_number
 
 
 def answers(both, only_old, only_new, neither):
@@ -64,3 +65,29 @@ def test_groups_widen():
     alone, grouped = compare_pairs(old, new), compare_pairs(old, new, groups)
     assert grouped.interval.low < alone.interval.low
     assert grouped.interval.high > alone.interval.high
+
+
+@pytest.mark.parametrize(
+    ("only_old", "only_new", "needed"),
+    [
+        (0.45, 0.05, 23),  # powerandsamplesize.com, McNemar's Z-test, 2-sided
+        (0.30, 0.15, 155),  # clinicaltrials-tools.vercel.app, McNemar's test
+        (0.50, 0.20, 59),  # R's TrialSize, example 6.4.3 of Chow, Shao and Wang (2003)
+    ],
+)
+def test_connor_s_number_is_what_others_compute(only_old, only_new, needed):
+    assert np.ceil(connor_number(only_old, only_new, 0.95, 0.8)) == needed
+    assert np.ceil(connor_number(only_new, only_old, 0.95, 0.8)) == needed
+
+
+def test_so_many_photos_tell_two_models_apart_in_four_of_five_comparisons():
+    """Connor's own number, 155, does so in 73 % of 3,000 drawings: whole counts need more."""
+    needed = pairs_needed(compare_pairs(*answers(70, 5, 15, 10)))
+    draws = np.random.default_rng(0).multinomial(needed, (0.7, 0.05, 0.15, 0.1), 100)
+    is_told = [compare_pairs(*answers(*counts)).tells_apart for counts in draws]
+    assert np.mean(is_told) == pytest.approx(0.8, abs=0.06)
+
+
+def test_no_number_of_photos_shows_a_difference_that_is_not_there():
+    assert pairs_needed(compare_pairs(*answers(30, 4, 4, 2))) is None
+    assert pairs_needed(compare_pairs(*answers(30, 0, 0, 0))) is None

@@ -25,7 +25,7 @@ class Said:
         raise AssertionError("a page asks no model")
 
 
-def made_up_measured(classes, *, num_images=60, seed=0, skill=2.0, split="valid", missing=()):
+def made_up_measured(classes, *, num_images=60, seed=0, skill=2.0, split="valid", missing=(), decision=None):
     rng = np.random.default_rng(seed)
     there = [number for number, name in enumerate(classes) if name not in missing]
     labels = np.array([there[number % len(there)] for number in range(num_images)], np.int64)
@@ -42,6 +42,7 @@ def made_up_measured(classes, *, num_images=60, seed=0, skill=2.0, split="valid"
         Geometry(8, 1, "squash"),
         training,
         calibration={"temperature": 0.5},
+        decision=decision.to_json() if decision else {},
     )
     records = tuple(
         Record(f"/photos/{number}.png", classes[label], split, f"{number:032x}") for number, label in enumerate(labels)

@@ -4,6 +4,7 @@ import numpy as np
 from made_up import made_up_history, made_up_summary
 from test_run_page import Reader
 
+from depthwise.metrics import pairs_needed
 from depthwise.report.comparison_page import comparison_page, differences, names_of, paired
 
 CLASSES = ["ant", "bee", "cat"]
@@ -23,6 +24,18 @@ def test_runs_of_the_same_photos_are_compared_photo_by_photo():
     assert found.only_new == int((rights[1] & ~rights[0]).sum())
     page = comparison_page([first, other]).decode()
     assert f"{100 * found.difference:+.1f} points" in page and 'class="notice"' not in page
+
+
+def test_where_photos_do_not_tell_runs_apart_it_says_how_many_would():
+    near, far = (made_up_summary(CLASSES, skill=skill, seed=8, name="other") for skill in (0.3, 6.0))
+    first = made_up_summary(CLASSES, skill=0.0)
+    found = paired(first, near)
+    assert not found.tells_apart and found.difference
+    told = Reader(comparison_page([first, near]).decode()).text
+    assert f"not told apart; {pairs_needed(found):,} photos would" in told
+    assert paired(first, far).tells_apart
+    assert "not told apart;" not in Reader(comparison_page([first, far]).decode()).text
+    assert "photos would" not in Reader(comparison_page([first, first]).decode()).text
 
 
 def test_runs_of_other_photos_are_not():

@@ -15,6 +15,7 @@ from PIL import Image
 
 from depthwise.metrics import proportion_interval
 from depthwise.report.run_page import run_page
+from depthwise.workflows import test_reads
 from depthwise.workflows.run_history import History
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -180,7 +181,49 @@ def test_a_good_finished_run_on_many_photos_has_no_warning():
 
 def test_the_test_s_page_says_so_and_the_other_says_what_it_flatters():
     assert "test photos are answered rightly" in read(made_up_report(LETTERS[:2], split="test")).text
-    assert "the number flatters a little" in read(made_up_report(LETTERS[:2])).text
+    text = read(made_up_report(LETTERS[:2])).text
+    assert "the number flatters a little. The test photos are not among them." in text
+
+
+def test_every_number_of_evaluate_is_there_with_its_interval():
+    report = made_up_report(LETTERS[:7])
+    found, text = report.assessment, read(report).text
+    assert f"{found.nll:.4f}" in text and f"{found.scores.loss:.4f}" in text
+    for value in (found.scores.top5, found.calibration_error, *found.averages.macro, *found.averages.weighted):
+        assert f"{value:.1%}" in text
+    for name in ("top1", "top5", "balanced_accuracy", "calibration_error"):
+        assert f"{found.intervals[name].low:.1%} to {found.intervals[name].high:.1%}" in text
+    assert f"{found.intervals['nll'].low:.3f} to {found.intervals['nll'].high:.3f}" in text
+
+
+def test_the_page_tells_what_so_many_photos_can_tell():
+    report = made_up_report(LETTERS[:4])
+    top1, interval = report.assessment.scores.top1, report.assessment.intervals["top1"]
+    text = read(report).text
+    assert f"whose accuracies differ by less than about {100 * interval.width:.0f} points" in text
+    told = "An error of at most 1% is proved by 368 photos without a mistake"
+    assert f"{told}; with {1 - top1:.1%} wrong, as here, by no number of photos." in text
+    assert "independent groups" not in text
+    in_groups = replace(report, assessment=replace(report.assessment, num_groups=50))
+    assert "These 60 photos come in 50 independent groups." in read(in_groups).text
+
+
+@pytest.mark.parametrize(
+    ("num_images", "words"),
+    [
+        (300, "is proved by 368 photos without a mistake; there are 300 here."),
+        (400, "These photos prove an error of at most 1%."),
+    ],
+)
+def test_photos_without_a_mistake_prove_as_much_as_they_can(num_images, words):
+    text = read(made_up_report(LETTERS[:3], skill=50.0, num_images=num_images)).text
+    assert words in text and "cannot tell models apart" not in text
+
+
+def test_the_page_tells_how_often_the_test_was_read():
+    report = made_up_report(LETTERS[:3], split="test")
+    text = read(replace(report, reads=test_reads.TestReads(3, 2, Path("test_reads.jsonl")))).text
+    assert "looked at 3 times so far, with 2 models; whoever chooses by them" in text
 
 
 def test_a_page_does_not_grow_with_the_number_of_mistakes():

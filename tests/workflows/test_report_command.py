@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 import depthwise as dw
-from conftest import FLAGS
+from conftest import FLAGS, write_photos
+from depthwise.artifact import read_card
 from depthwise.cli import run
 from depthwise.console import Quiet
 from depthwise.data.cache import load
@@ -172,6 +173,23 @@ def test_what_the_network_is_shown_is_what_training_showed_it(trained, tmp_path)
             np.testing.assert_array_equal(image, shown[every.ids[0]])
 
 
+def test_parts_that_are_cut_out_are_shown_from_the_pixels_that_training_had(tmp_path):
+    photos, out = write_photos(tmp_path / "photos", per_class=8, size=(60, 48)), tmp_path / "run"
+    assert run(["train", str(photos), "--out", str(out), *FLAGS, "--epochs", "1", "--scale-min", "0.5"]) == 0
+    card, records = read_card(out / "best.safetensors"), read_index(out / "splits.csv").part("train")
+    assert card.training["stored_size"] == 37  # 8/7 of 32
+    first, loading = gather(out).augmented[0], {"folder": tmp_path, "workers": 1, "console": Quiet()}
+    config = dw.TrainConfig(batch_size=4, epochs=1, scale_min=0.5)
+    with load(records, card.classes, card.geometry, stored_size=37, **loading) as (every, _):
+        (shown,) = [
+            b.images[b.ids == every.ids[0]]
+            for b in epoch_batches(every, config, epoch=0, workers=0)
+            if every.ids[0] in b.ids
+        ]
+        np.testing.assert_array_equal(first.plain, every.images[0])
+        np.testing.assert_array_equal(first.shown, shown)
+
+
 def test_networks_that_cannot_be_explained_say_so(photos, tmp_path, capsys, monkeypatch):
     (tmp_path / "mynet.py").write_text(
         "from torch import nn\n\n\ndef net(*, num_classes, in_channels):\n"
@@ -203,7 +221,7 @@ def test_several_runs_are_compared(copy, trained, tmp_path, capsys, monkeypatch)
 
 def test_figures_are_pictures(copy, tmp_path, capsys):
     assert run(["report", str(copy), "--figures", str(tmp_path / "figures")]) == 0
-    for name in ("curves", "confusion", "reliability"):
+    for name in ("curves", "learning_rate", "confusion", "reliability"):
         pixels = np.asarray(Image.open(tmp_path / "figures" / f"{name}.png").convert("L"))
         assert min(pixels.shape) > 300 and pixels.max() == 255 and (pixels < 128).mean() > 0.002
 

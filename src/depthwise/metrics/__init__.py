@@ -10,7 +10,7 @@ from depthwise.metrics.intervals import (
     proportion_interval,
     upper_bound,
 )
-from depthwise.metrics.paired import Paired, compare_pairs
+from depthwise.metrics.paired import Paired, compare_pairs, pairs_needed
 from depthwise.metrics.reliability import Bin, calibration_error, reliability_bins
 from depthwise.metrics.roc import auroc
 from depthwise.metrics.scores import (
@@ -46,6 +46,7 @@ __all__ = [
     "cross_entropy",
     "effective_count",
     "log_softmax",
+    "pairs_needed",
     "photos_needed",
     "proportion_interval",
     "ranks",

@@ -1,5 +1,7 @@
 """Is one model better than another? Asked photo by photo, which needs far fewer photos than two accuracies apart."""
 
+import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from depthwise.metrics.bootstrap import bootstrap_intervals
 from depthwise.metrics.intervals import LEVEL, Interval, incomplete_beta, proportion_interval
+
+SIGN = 0.8
+"""Share of the doubt that goes to which model is better; the rest goes to how often they differ."""
+POWER = 0.8
+"""How often so many photos show a difference that is there."""
 
 
 class Paired(NamedTuple):
@@ -18,6 +25,11 @@ class Paired(NamedTuple):
     difference: float  # accuracy of the new minus accuracy of the old
     interval: Interval  # of the difference
     p_value: float  # chance of so uneven a pair of counts, or a more uneven one, between equally good models
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether the interval shows which one is better."""
+        return self.interval.low > 0 or self.interval.high < 0
 
 
 def compare_pairs(old: ArrayLike, new: ArrayLike, groups: ArrayLike | None = None, level: float = LEVEL) -> Paired:
@@ -33,13 +45,37 @@ def compare_pairs(old: ArrayLike, new: ArrayLike, groups: ArrayLike | None = Non
     only_old, only_new = int((first & ~second).sum()), int((~first & second).sum())
     num, apart = len(first), only_old + only_new
     doubt = 1 - level
-    wins = proportion_interval(only_new, apart, 1 - 0.8 * doubt) if apart else Interval(0.0, 1.0)
-    rare, often = proportion_interval(apart, num, 1 - 0.2 * doubt)
+    wins = proportion_interval(only_new, apart, 1 - SIGN * doubt) if apart else Interval(0.0, 1.0)
+    rare, often = proportion_interval(apart, num, 1 - (1 - SIGN) * doubt)
     low, high = (2 * end - 1 for end in wins)
     interval = Interval(low * (often if low < 0 else rare), high * (often if high > 0 else rare))
     if groups is not None:
         interval = _widened(interval, second.astype(np.float64) - first, groups, level)
     return Paired(num, only_old, only_new, (only_new - only_old) / num, interval, _sign_test(only_old, only_new))
+
+
+def pairs_needed(found: Paired, level: float = LEVEL, power: float = POWER) -> int | None:
+    """Return how many photos would tell the two models apart, if they differ as here; None where they do not differ.
+
+    With probability `power` the interval of `compare_pairs` then lies on one side of 0: Connor's number, with the
+    correction for continuity that an exact test of counts asks for. It is for independent photos, and only as good as
+    the two shares that were observed.
+    """
+    old, new = found.only_old / found.num_images, found.only_new / found.num_images
+    if old == new:
+        return None
+    plain = connor_number(old, new, 1 - SIGN * (1 - level), power)
+    return math.ceil(plain / 4 * (1 + math.sqrt(1 + 4 / (plain * abs(new - old)))) ** 2)
+
+
+def connor_number(only_old: float, only_new: float, level: float, power: float) -> float:
+    """Return how many pairs McNemar's test needs, two-sided at 1 - `level`, to find unequal shares with `power`.
+
+    Connor (1987), Biometrics 43:207-211: of all pairs, the shares `only_old` and `only_new` are right on one side only.
+    """
+    apart, difference = only_old + only_new, abs(only_new - only_old)
+    certain, often = (NormalDist().inv_cdf(share) for share in ((1 + level) / 2, power))
+    return ((certain * math.sqrt(apart) + often * math.sqrt(apart - difference**2)) / difference) ** 2
 
 
 def _widened(interval: Interval, gains: NDArray[np.float64], groups: ArrayLike, level: float) -> Interval:

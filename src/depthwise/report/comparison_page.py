@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from depthwise import __version__, files
-from depthwise.metrics import Paired, compare_pairs
+from depthwise.metrics import Paired, compare_pairs, pairs_needed
 from depthwise.report.curves import overlaid
+from depthwise.report.numbers import Share
 from depthwise.report.page import render
-from depthwise.report.run_page import SPLITS, Share
+from depthwise.report.run_page import SPLITS
 from depthwise.workflows.reporting import RunSummary
 
 
@@ -74,9 +75,11 @@ def differences(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
 
 def _row(name: str, run: RunSummary, first: RunSummary) -> dict[str, Any]:
     scores, interval = run.assessment.scores, run.assessment.intervals
+    found = None if run is first else paired(first, run)
     return {
         "name": name,
         "run": run,
         "top1": Share(scores.top1, interval["top1"]),
-        "paired": None if run is first else paired(first, run),
+        "paired": found,
+        "needed": pairs_needed(found) if found and not found.tells_apart else None,
     }

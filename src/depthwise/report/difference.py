@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from depthwise.console import shown
+from depthwise.metrics import Paired, pairs_needed
+from depthwise.metrics.paired import POWER
 from depthwise.report.tables import table
 
 if TYPE_CHECKING:
-    from depthwise.metrics import Paired
     from depthwise.workflows.comparing import ModelComparison
 
 
@@ -24,6 +25,7 @@ def comparison_text(found: ModelComparison) -> str:
         f"{paired.num_images:,} pictures",
         f"Only the old one is right on {paired.only_old}, only the new one on {paired.only_new}: difference "
         f"{_points(paired.difference)} points, 95 % interval {_span(paired)}, McNemar's p = {paired.p_value:.2g}",
+        *_needed(paired),
         "",
         table(("class", "pictures", "only old", "only new", "points", "95 %"), rows),
         "",
@@ -31,6 +33,19 @@ def comparison_text(found: ModelComparison) -> str:
     if found.num_left_out:
         lines.append(f"{found.num_left_out:,} pictures were left out: only one of the two can be judged on them.")
     return "\n".join([*lines, _verdict(found)])
+
+
+def _needed(paired: Paired) -> list[str]:
+    """Return what more photos would tell, where these do not tell which model is better."""
+    if paired.tells_apart:
+        return []
+    needed = pairs_needed(paired)
+    if needed is None:
+        return ["Both are right equally often: at no difference, no number of photos tells them apart."]
+    return [
+        f"These photos do not tell which is better. About {needed:,} would, in {POWER:.0%} of such comparisons, if the "
+        "models differ as much as here (Connor 1987)."
+    ]
 
 
 def _verdict(found: ModelComparison) -> str:

@@ -33,7 +33,10 @@ FONTS = (
 
 
 def write_figures(report: RunReport, folder: Path) -> list[Path]:
-    """Write curves.png (where there is a history), confusion.png and reliability.png; return what was written."""
+    """Write curves.png and learning_rate.png (where there is a history), confusion.png and reliability.png.
+
+    Returns what was written.
+    """
     from matplotlib import rc_context
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +66,9 @@ def _figures(report: RunReport) -> Iterator[tuple[str, Figure]]:
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         _draw_curves(report, *figure.subplots(1, 2))
         yield "curves.png", figure
+        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+        _draw_learning_rate(report, figure.subplots())
+        yield "learning_rate.png", figure
     side = min(9.0, 3.0 + 0.32 * len(report.card.classes))
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     _draw_confusion(report, figure.subplots())
@@ -73,8 +79,6 @@ def _figures(report: RunReport) -> Iterator[tuple[str, Figure]]:
 
 
 def _draw_curves(report: RunReport, losses: Axes, hits: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     rows = report.history.rows
     epochs = [row["epoch"] for row in rows]
     marker = "o" if len(rows) == 1 else ""
@@ -84,10 +88,25 @@ def _draw_curves(report: RunReport, losses: Axes, hits: Axes) -> None:
     losses.set_ylabel("loss")
     hits.set_ylabel("accuracy, %")
     for axes in (losses, hits):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
+        _mark_epochs(axes)
         axes.legend(frameon=False)
+
+
+def _draw_learning_rate(report: RunReport, axes: Axes) -> None:
+    rows = report.history.rows
+    marker = "o" if len(rows) == 1 else ""
+    axes.plot([row["epoch"] for row in rows], [row["lr"] for row in rows], color=BLUE, marker=marker)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("learning rate")
+    _mark_epochs(axes)
+
+
+def _mark_epochs(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
 
 
 def _draw_confusion(report: RunReport, axes: Axes) -> None:

@@ -3,12 +3,16 @@
 from typing import NamedTuple
 
 from depthwise.console import shown
-from depthwise.metrics import Interval
+from depthwise.metrics import Assessment, Interval
+from depthwise.report.judgement import WIDE
 from depthwise.report.page import count, percent
+from depthwise.workflows.evaluation import proof_of
 from depthwise.workflows.reporting import RunReport
 
 FEW = 100
 """Photos below which an accuracy says little."""
+TARGET = 0.01
+"""The error rate of which the page tells how many photos would prove it."""
 
 
 class Headline(NamedTuple):
@@ -35,8 +39,8 @@ def headline(report: RunReport) -> Headline:
     caution = (
         f"Training has not seen these photos.{_reads(report)}"
         if is_test
-        else "These photos also chose the best epoch, so the number flatters a little. The test photos have not been "
-        "looked at; they are shown by depthwise report RUN --test."
+        else "These photos also chose the best epoch, so the number flatters a little. The test photos are not among "
+        "them."
     )
     return Headline(scores.top1, interval, told, means, caution)
 
@@ -45,7 +49,44 @@ def _reads(report: RunReport) -> str:
     if report.reads is None:
         return ""
     times = "once" if report.reads.num_reads == 1 else f"{count(report.reads.num_reads)} times"
-    return f" They were looked at {times} so far; whoever chooses by them turns them into validation photos."
+    models = f", with {report.reads.num_models} models" if report.reads.num_models > 1 else ""
+    return f" They were looked at {times} so far{models}; whoever chooses by them turns them into validation photos."
+
+
+def worth(report: RunReport) -> list[str]:
+    """Return what so many photos can tell and what they cannot, in the words of the page."""
+    found = [_independent(report.assessment), _apart(report.assessment), _proof(report.assessment)]
+    return [words for words in found if words]
+
+
+def _independent(found: Assessment) -> str:
+    if found.num_groups == found.scores.num_images:
+        return ""
+    return f"These {count(found.scores.num_images)} photos come in {count(found.num_groups)} independent groups."
+
+
+def _apart(found: Assessment) -> str:
+    interval = found.intervals["top1"]
+    if interval is None or interval.width <= WIDE:
+        return ""
+    return (
+        "So few photos cannot tell models apart whose accuracies differ by less than about "
+        f"{100 * interval.width:.0f} points; depthwise compare, which pairs the photos, needs fewer."
+    )
+
+
+def _proof(found: Assessment) -> str:
+    interval, target = found.intervals["top1"], f"{TARGET:.0%}"
+    if interval is not None and interval.low >= 1 - TARGET:
+        return f"These photos prove an error of at most {target}."
+    needed = proof_of(TARGET, found)
+    text = f"An error of at most {target} is proved by {count(needed.without_errors)} photos without a mistake"
+    if found.scores.top1 == 1:
+        return f"{text}; there are {count(found.scores.num_images)} here."
+    wrong = percent(1 - found.scores.top1)
+    if needed.as_here is None:
+        return f"{text}; with {wrong} wrong, as here, by no number of photos."
+    return f"{text}, or by {count(needed.as_here)} with {wrong} wrong, as here."
 
 
 def notices(report: RunReport) -> list[str]:

@@ -1,16 +1,18 @@
 """A run as one HTML file: how good it is and how sure that is, where it errs, how it came to be."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from depthwise import __version__, files
-from depthwise.metrics import Bin, Interval, reliability_bins, softmax
+from depthwise.metrics import Bin, reliability_bins, softmax
 from depthwise.report import confusion
 from depthwise.report.curves import curves
-from depthwise.report.headline import headline, notices
+from depthwise.report.headline import headline, notices, worth
 from depthwise.report.heat import overlay
+from depthwise.report.numbers import Share, averages_rows, numbers
 from depthwise.report.page import render
 from depthwise.report.reliability import reliability_chart
+from depthwise.report.stored_rule import rule_values
 from depthwise.report.thumbnails import encoded, of_pixels, thumbnail
 from depthwise.workflows.examples import Augmented, Example
 from depthwise.workflows.reporting import RunReport, gather
@@ -20,13 +22,6 @@ HEAT_SIDE = 168
 TALL = 25
 """Rows from which on a table scrolls in a frame of its own."""
 SPLITS = {"valid": "validation", "test": "test"}
-
-
-class Share(NamedTuple):
-    """A share with its interval, for a table."""
-
-    value: float  # nan where it cannot be told
-    interval: Interval | None
 
 
 def write_report(run: str | Path, out: str | Path | None = None, *, test: bool = False, **options: Any) -> Path:
@@ -56,7 +51,11 @@ def run_page(report: RunReport) -> bytes:
         card=report.card,
         split=SPLITS[report.split],
         headline=headline(report),
+        worth=worth(report),
         notices=notices(report),
+        rule=rule_values(report),
+        numbers=numbers(report.assessment, len(report.card.classes)),
+        averages=averages_rows(report.assessment),
         curves=curves(report.history, len(report.card.classes), report.best_epoch or None),
         confusion=confusion.table_values(report.assessment.scores.confusion, report.card.classes),
         rows=_rows(report),

@@ -20,6 +20,8 @@ from depthwise.workflows.tensorboard_events import Events
 
 PAUSE_S = 1.0
 """Between a failed write and its only repetition."""
+KEPT = ("pictures", "can_mirror", "stored_size")
+"""What the best model's card also says of the training pictures: a page shows them as training did."""
 
 
 class Checkpoints:
@@ -111,7 +113,7 @@ class Checkpoints:
 
     def _close_epoch(self, state: TrainState, report: EpochReport) -> None:
         if report.is_best:
-            kept = {name: value for name, value in self.card.training.items() if name in ("pictures", "can_mirror")}
+            kept = {name: value for name, value in self.card.training.items() if name in KEPT}
             training = {"config": self.config.to_json(), **kept, **report.row}
             found = calibrate(report.logits, report.labels)
             card = replace(self.card, kind="model", training=training, calibration=found.to_json())

@@ -9,7 +9,7 @@ import numpy as np
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.errors import UserError
-from depthwise.metrics import Paired, compare_pairs
+from depthwise.metrics import Paired, compare_pairs, pairs_needed
 from depthwise.workflows.answered import Measured, measure
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import find_model
@@ -48,6 +48,7 @@ class ModelComparison:
             "old_top1": self.old_top1,
             "new_top1": self.new_top1,
             **_plain(self.overall),
+            "photos_needed": pairs_needed(self.overall),
             "margin": self.margin,
             "is_worse": self.is_worse,
             "classes": [{"label": name, **_plain(found)} for name, found in self.classes.items()],

@@ -131,12 +131,13 @@ def evaluate(
         averaged=found.assess_views(),
         outcome=found.decide(),
         positive=classifier.decision.miss.label if classifier.decision.miss else None,
-        proof=None if target_error is None else _proof(target_error, assessment),
+        proof=None if target_error is None else proof_of(target_error, assessment),
         reads=record_read(path, found.records) if split == "test" else None,
     )
 
 
-def _proof(target: float, assessment: Assessment) -> Proof:
+def proof_of(target: float, assessment: Assessment) -> Proof:
+    """Return how many photos would prove an error rate of at most `target`, in (0, 1)."""
     without_errors = photos_needed(target)
     assert without_errors is not None  # no error is below any target
     return Proof(target, without_errors, photos_needed(target, 1 - assessment.scores.top1))

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
 from depthwise.data.cache import load as load_pictures
@@ -41,11 +43,11 @@ class Example:
 
 
 class Augmented(NamedTuple):
-    """A training photo as the network takes it, and what it was shown in the first epochs."""
+    """A training photo, and what the network was shown of it in the first epochs."""
 
     label: str
-    plain: NDArray[np.uint8]  # (S, S, C)
-    shown: tuple[NDArray[np.uint8], ...]  # one per epoch
+    plain: NDArray[np.uint8]  # (S', S', C), as training kept it: up to 8/7 of what the network takes
+    shown: tuple[NDArray[np.uint8], ...]  # (S, S, C), one per epoch
 
 
 def surest_mistakes(found: Measured) -> list[Example]:
@@ -83,11 +85,14 @@ def add_heat(engine: Engine, examples: Sequence[Example]) -> tuple[list[Example]
         return list(examples), str(error)
 
 
-def augmented(records: Sequence[Record], engine: Engine, config: TrainConfig, folder: Path) -> list[Augmented]:
-    """Return some of the training records as the network was shown them; those that cannot be read are left out."""
-    card = engine.card
+def augmented(records: Sequence[Record], card: Card, config: TrainConfig, folder: Path) -> list[Augmented]:
+    """Return some of the training records as the network was shown them; those that cannot be read are left out.
+
+    They are decoded at the side that training kept them at: parts that were cut out are as sharp as they were then.
+    """
     chosen = [records[number * len(records) // NUM_AUGMENTED] for number in range(min(NUM_AUGMENTED, len(records)))]
-    with load_pictures(chosen, card.classes, card.geometry, folder=folder, workers=1, console=Quiet()) as (few, _):
+    loading = partial(load_pictures, stored_size=card.training.get("stored_size"), workers=1, console=Quiet())
+    with loading(chosen, card.classes, card.geometry, folder=folder) as (few, _):
         if not len(few):
             return []
         epochs = [

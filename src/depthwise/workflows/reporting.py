@@ -132,20 +132,20 @@ def gather(run: str | Path, **options: Any) -> RunReport:
         mistakes=tuple(mistakes),
         doubts=tuple(least_certain(found)),
         no_heat=no_heat,
-        augmented=_augmented(index, found.classifier.engine, folder),
+        augmented=_augmented(index, summary.card, folder),
         counts=_counts(index),
         findings=findings_of(index),
         files=read_files(folder),
     )
 
 
-def _augmented(index: Index | None, engine: Engine, folder: RunFolder) -> tuple[Augmented, ...]:
+def _augmented(index: Index | None, card: Card, folder: RunFolder) -> tuple[Augmented, ...]:
     """Return training photos as the network was shown them; none where it was not shown photos, or they are gone."""
-    settings = _settings(engine.card)
+    settings = _settings(card)
     if index is None or settings is None or settings.freeze == "backbone":
         return ()
     there = [record for record in index.part("train") if record.path.is_file()]
-    return tuple(augmented(there, engine, settings, folder.path)) if there else ()
+    return tuple(augmented(there, card, settings, folder.path)) if there else ()
 
 
 def _settings(card: Card) -> TrainConfig | None:
