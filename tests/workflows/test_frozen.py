@@ -22,7 +22,7 @@ from depthwise.errors import Interrupted
 from depthwise.files import cache_folder
 from depthwise.models.create import create_model
 from depthwise.models.normalise import Normalise
-from depthwise.workflows import training_data
+from depthwise.workflows import training_data, training_state
 from depthwise.workflows.features import training_views
 from depthwise.workflows.warm_start import fetch_donor, take_over
 
@@ -204,3 +204,11 @@ def test_pictures_are_mirrored_only_where_they_keep_their_class(monkeypatch):
         assert len(asked) == views - 1
         assert len(training_views(config)) == views
     assert not training_views(training_data.shown_as(config, {"can_mirror": False}))[1].how.flip
+
+
+def test_features_of_ones_own_network_are_not_kept(viewed, photos, tmp_path, monkeypatch):
+    """Its code may change while its weights and layers look the same."""
+    monkeypatch.setattr(training_state, "is_code", lambda name: True)
+    console = Listening()
+    assert train_views(photos, tmp_path / "run", console=console) == bits(viewed)
+    assert console.labels.count("Computing features") == 3
