@@ -45,6 +45,7 @@ from depthwise.rules import idle
         ({"layer_decay": 1.1}, "--layer-decay 1.1 is out of range: from 0.01 to 1"),
         ({"patience": 0}, "--patience 0 is out of range: from 1"),
         ({"epochs": 3, "warmup_epochs": 4}, "--warmup-epochs 4 is out of range: from 0 to 3"),
+        ({"freeze": "backbone", "frozen_views": 0}, "--frozen-views 0 is out of range: from 1 to 100"),
         ({"epochs": 3, "freeze": "stages:1", "unfreeze_after": 3}, "--unfreeze-after 3 is out of range: from 1 to 2"),
     ],
 )
@@ -64,6 +65,7 @@ def test_a_value_out_of_range_is_named_with_its_flag_and_bounds(setting: dict[st
         ({"schedule": "linear", "decay_every": 2}, "--decay-every 2 does nothing without --schedule step,"),
         ({"schedule": "plateau", "milestones": "3"}, "--milestones 3 does nothing without --schedule step"),
         ({"freeze": "backbone", "unfreeze_after": 2}, "--unfreeze-after 2 does nothing without --freeze stages:N"),
+        ({"freeze": "stages:1", "frozen_views": 2}, "--frozen-views 2 does nothing without --freeze backbone: add"),
         ({"distill_weight": 0.5}, "--distill-weight 0.5 does nothing without --teacher: add that, or leave it out"),
         ({"distill_temperature": 2.0}, "--distill-temperature 2.0 does nothing without --teacher"),
         ({"warmup_epochs": 2, "warmup_steps": 9}, "--warmup-epochs and --warmup-steps: both say how long warm-up is"),
@@ -75,6 +77,7 @@ def test_a_value_out_of_range_is_named_with_its_flag_and_bounds(setting: dict[st
         ({"freeze": "stages:0"}, "--freeze stages:0: allowed are"),
         ({"freeze": "backbone", "layer_decay": 0.7}, "--layer-decay slows stages that --freeze backbone stops"),
         ({"freeze": "backbone", "teacher": "big"}, "--teacher looks at each picture anew, --freeze backbone"),
+        ({"freeze": "backbone", "frozen_views": 2, "mixup": 0.2}, "--mixup and --cutmix blend pictures anew"),
         ({"schedule": "plateau", "decay_every": 2.5}, "--decay-every 2.5: with --schedule plateau a whole number"),
         ({"schedule": "plateau", "patience": 5}, "--patience 5 stops before --schedule plateau has lowered the rate"),
     ],

@@ -200,6 +200,9 @@ class TrainConfig:
     stages:N: those of the first N stages."""
     unfreeze_after: int | None = None
     """Epochs after which the stages that --freeze keeps learn too."""
+    frozen_views: int = 1
+    """--freeze backbone: features of each training picture as it is and of so many in all, the others changed as
+    --augment says; epochs show them in turn."""
     layer_decay: float = 1.0
     """Factor of the learning rate from each stage to the one before it, for weights trained before (0.75)."""
     class_balance: Literal["none", "weights", "sampler", "logit-adjust"] = "none"
@@ -246,6 +249,7 @@ class TrainConfig:
             "ema": (0, 0.999999),
             "patience": (1, 1_000_000),
             "unfreeze_after": (1, self.epochs - 1),
+            "frozen_views": (1, 100),
             "layer_decay": (0.01, 1),
             "distill_weight": (0.01, 1),
             "distill_temperature": (0.1, 100),

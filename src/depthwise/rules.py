@@ -20,6 +20,7 @@ NEEDS: dict[str, tuple[str, Callable[[Settings], bool]]] = {
     "decay_every": ("--schedule step, exponential or plateau", lambda given: given["schedule"] in FALLING),
     "milestones": ("--schedule step", lambda given: given["schedule"] == "step"),
     "unfreeze_after": ("--freeze stages:N", lambda given: given["freeze"].startswith("stages:")),
+    "frozen_views": ("--freeze backbone", lambda given: given["freeze"] == "backbone"),
     "distill_weight": ("--teacher", lambda given: given["teacher"] is not None),
     "distill_temperature": ("--teacher", lambda given: given["teacher"] is not None),
 }
@@ -58,6 +59,11 @@ def check_rivals(given: Settings) -> None:
         raise UserError("--layer-decay slows stages that --freeze backbone stops altogether; give one of them")
     if given["teacher"] is not None:
         raise UserError("--teacher looks at each picture anew, --freeze backbone looks only once; give one of them")
+    if given["frozen_views"] > 1 and (given["mixup"] or given["cutmix"]):
+        raise UserError(
+            "--mixup and --cutmix blend pictures anew in each epoch, --frozen-views keeps what the network makes of "
+            "each alone: leave one of them out"
+        )
 
 
 def check_freeze(given: Settings) -> None:

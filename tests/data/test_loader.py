@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthwise.config import TrainConfig
 from depthwise.data.augment import Augmentation
 from depthwise.data.cache import Dataset
 from depthwise.data.index import Record
-from depthwise.data.loader import ordered_batches, training_batches
+from depthwise.data.loader import epoch_batches, ordered_batches, training_batches
 
 
 def dataset(number: int) -> Dataset:
@@ -180,3 +181,14 @@ def test_batches_have_the_side_that_is_asked_for_from_larger_pictures():
     assert all(batch.images.shape[1:] == (4, 4, 3) for batch in batches(data, how=Augmentation(), side=4))
     unchanged = batches(data, how=Augmentation())[0]
     assert np.array_equal(unchanged.images, data.shown(unchanged.labels))
+
+
+def test_views_are_shown_in_turn():
+    plain = dataset(20)
+    views = tuple(np.full((20, 8, 8, 3), value, np.uint8) for value in (1, 2))
+    config = TrainConfig(augment="none", batch_size=8)
+    for epoch, value in enumerate((None, 1, 2, None, 1)):
+        shown = list(epoch_batches(replace(plain, views=views), config, epoch=epoch, workers=0))
+        usual = list(epoch_batches(plain, config, epoch=epoch, workers=0))
+        assert labels(shown) == labels(usual)
+        assert equal(shown, usual) if value is None else all((batch.images == value).all() for batch in shown)

@@ -119,7 +119,8 @@ def train(
     allow_changes
         With --resume: go on although the settings differ.
     cache_size
-        GiB of decoded pictures kept on disk for further runs (20, at most a tenth of the free disk); 0: none.
+        GiB of decoded pictures and features kept on disk for further runs (20, at most a tenth of the free disk);
+        0: none.
     tensorboard
         Also write events for TensorBoard to RUN/tensorboard.
     report

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +55,18 @@ class Dataset:
     """`pack.picture_sum` of each picture, (N, 16), where that is known."""
     counts: NDArray[np.int64] | None = None
     """`pack.value_counts` of all pictures, (C, 256), where that is known."""
+    views: tuple[NDArray[Any], ...] = ()
+    """What later epochs show in place of `images`, in turn."""
 
     @property
     def side(self) -> int:
         """Side of what the network takes, px."""
         return self.image_size or self.images.shape[1]
+
+    def in_epoch(self, epoch: int) -> "Dataset":
+        """Return the data set of an epoch (0 is the first): `images`, then each of `views`, then `images` again."""
+        turn = epoch % (1 + len(self.views))
+        return replace(self, images=self.views[turn - 1]) if turn else self
 
     def shown(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Return these pictures unchanged, as the network takes them: uint8 (B, side, side, C)."""

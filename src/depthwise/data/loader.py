@@ -93,6 +93,7 @@ def epoch_batches(
     num_parts: int = 1,
 ) -> Iterator[Batch]:
     """Yield what the network is shown in an epoch (0 is the first) of a run, from batch number `start` on."""
+    dataset = dataset.in_epoch(epoch)
     return training_batches(
         dataset,
         seed=config.seed,

@@ -1,4 +1,4 @@
-"""The packs of decoded pictures in the user's cache folder: made once, shared by all runs and processes, bounded.
+"""The packs of decoded pictures, and of features, in the user's cache folder: made once, shared by all runs, bounded.
 
 A pack's name says what is in it: how pictures were decoded, and which, by the content of their files. So it never goes
 out of date; one that nobody asks for goes when room is needed. Readers take no lock: a pack is renamed into its place
@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,18 @@ CHUNK = 64
 """Pictures checked or read as one piece of work."""
 
 
+class Words(NamedTuple):
+    """How a pack's contents and their making are called in messages."""
+
+    things: str
+    making: str
+    makes: str
+    made: str
+
+
+PICTURES = Words("pictures", "Decoding", "decodes", "decoded")
+
+
 class Work(NamedTuple):
     """What a pack is made from."""
 
@@ -41,6 +54,7 @@ class Work(NamedTuple):
     """Of one picture."""
     read: Callable[[int], Pixels | Skipped]
     """Decode the picture of this number."""
+    words: Words = PICTURES
 
     @property
     def name(self) -> str:
@@ -65,15 +79,18 @@ class Store:
     max_bytes: int
 
     def fetch(self, work: Work, workers: int, console: Quiet) -> Pack:
-        """Return the pack of `work`, checked, made where it is missing or damaged. Raises CannotStore."""
+        """Return the pack of `work`, checked, made where it is missing or damaged. Raises CannotStore.
+
+        Without `workers` it is made in the calling thread.
+        """
         path = self.folder / work.name
         try:
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-            if pack := self._open(path, workers, console):
+            if pack := self._open(work.words, path, workers, console):
                 return pack
-            waiting = "Waiting for another process that decodes pictures"
+            waiting = f"Waiting for another process that {work.words.makes} {work.words.things}"
             with locked(self._lock(path), on_wait=lambda: console.say(waiting)):
-                pack = self._open(path, workers, Quiet())  # another has made it meanwhile
+                pack = self._open(work.words, path, workers, Quiet())  # another has made it meanwhile
                 return pack or self._make(work, path, workers, console)
         except OSError as error:
             raise CannotStore(f"{self.folder}: {error.strerror or error}") from error
@@ -81,7 +98,7 @@ class Store:
     def _lock(self, path: Path) -> Path:
         return self.folder / "locks" / path.stem[-1]  # sixteen files that stay: two packs may share one
 
-    def _open(self, path: Path, workers: int, console: Quiet) -> Pack | None:
+    def _open(self, words: Words, path: Path, workers: int, console: Quiet) -> Pack | None:
         """Return the pack if it is there and every picture in it fits its sum."""
         try:
             pack = read_pack(path)
@@ -89,12 +106,14 @@ class Store:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            console.warn(f"{error}; its pictures are decoded again")
+            console.warn(f"{error}; its {words.things} are {words.made} again")
             return None
         starts = range(0, len(pack.images), CHUNK)
         checks = parallel(lambda start: _num_damaged(pack, start), starts, workers)
-        if damaged := sum(console.track(checks, len(starts), "Checking stored pictures")):
-            console.warn(f"{path}: {damaged} of {len(pack.images)} stored pictures are damaged and are decoded again")
+        if damaged := sum(console.track(checks, len(starts), f"Checking stored {words.things}")):
+            console.warn(
+                f"{path}: {damaged} of {len(pack.images)} stored {words.things} are damaged and are {words.made} again"
+            )
             return None
         return pack
 
@@ -106,8 +125,9 @@ class Store:
         try:
             writer = Writer(temporary, len(work.contents), work.shape)
             with writer.file:
-                made = parallel(lambda number: _picture(work, number, known), range(len(work.contents)), workers)
-                tracked = console.track(made, len(work.contents), "Decoding pictures")
+                numbers, make = range(len(work.contents)), partial(_picture, work, known)
+                made = parallel(make, numbers, workers) if workers else map(make, numbers)
+                tracked = console.track(made, len(numbers), f"{work.words.making} {work.words.things}")
                 for content, found in zip(work.contents, tracked, strict=True):
                     if isinstance(found, Skipped):
                         skipped[content] = found.reason, found.detail
@@ -180,7 +200,7 @@ def _num_damaged(pack: Pack, start: int) -> int:
 
 
 def _picture(
-    work: Work, number: int, known: dict[str, tuple[NDArray[np.uint8], bytes]]
+    work: Work, known: dict[str, tuple[NDArray[np.uint8], bytes]], number: int
 ) -> tuple[Pixels, bytes, NDArray[np.int64]] | Skipped:
     """Return a picture with its sum and counts: from another pack if it is whole there, else decoded."""
     pixels, old_sum = known.get(work.contents[number], (None, b""))

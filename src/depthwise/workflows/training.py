@@ -82,11 +82,11 @@ def train(
 
     `init` is a model file to start from. `resume="auto"` goes on with the run in `out`, or starts one; a finished run
     is left as it is unless `config` asks for more epochs. The state is saved at the end of each epoch and after every
-    so many steps ("200") or seconds ("300s"). `cache_size`: GiB of decoded pictures kept on disk for further runs
-    (`open_store`). `tensorboard` also writes events to RUN/tensorboard. Started by torchrun, all processes train one
-    network together. `after` is the finished run of an earlier stage on the same pictures, whose best model is kept
-    until this run finds a better one; `within` the run that this is an earlier stage of: replaced together with it.
-    Raises UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
+    so many steps ("200") or seconds ("300s"). `cache_size`: GiB of decoded pictures and features kept on disk for
+    further runs (`open_store`). `tensorboard` also writes events to RUN/tensorboard. Started by torchrun, all processes
+    train one network together. `after` is the finished run of an earlier stage on the same pictures, whose best model
+    is kept until this run finds a better one; `within` the run that this is an earlier stage of: replaced together with
+    it. Raises UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
     """
     every = SaveEvery.parse(save_every)
     config = settle(config or TrainConfig(), init)
@@ -201,7 +201,8 @@ def _run(
     checkpoints.start(state)
     if request.after and state.step == 0:
         checkpoints.begin_with(request.after.best, state)
-    shown, config, normalise = what_learns(state, card, pictures, config, place, console)
+    store = open_store(request.cache_size)
+    shown, config, normalise = what_learns(state, card, pictures, config, place, console, store)
     reports = run(
         state,
         shown.training,

@@ -166,7 +166,8 @@ def choose_stored_size(index: Index, geometry: Geometry, config: TrainConfig) ->
 
 def can_mirror(training: Dataset, config: TrainConfig, console: Quiet) -> bool:
     """Return whether mirror images of the training pictures may be shown where a preset has them; if not, say why."""
-    if config.flip is not None or config.freeze == "backbone" or not resolve(config).flip:
+    is_plain = config.freeze == "backbone" and config.frozen_views == 1
+    if config.flip is not None or is_plain or not resolve(config).flip:
         return True
     found = mirrored_likeness(training.images, training.labels)
     if not found.keeps_class:

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -9,14 +10,18 @@ from torch import nn
 from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
+from depthwise.data.store import Store
+from depthwise.models.blocks import Network
 from depthwise.models.create import create_model
+from depthwise.models.foreign import is_code
 from depthwise.models.normalise import Normalise
 from depthwise.training.compute import Method, prepare
 from depthwise.training.distributed import Group
 from depthwise.training.optim import build_optimizer
 from depthwise.training.stages import describe_frozen
 from depthwise.training.state import TrainState
-from depthwise.workflows.frozen import embed, freeze
+from depthwise.workflows.features import Backbone, embed, training_views
+from depthwise.workflows.frozen import freeze
 from depthwise.workflows.training_data import TrainingPictures, shown_as
 from depthwise.workflows.training_start import Plan
 from depthwise.workflows.warm_start import take_over
@@ -48,18 +53,30 @@ def build_state(
 
 
 def what_learns(
-    state: TrainState, card: Card, pictures: TrainingPictures, config: TrainConfig, place: torch.device, console: Quiet
+    state: TrainState,
+    card: Card,
+    pictures: TrainingPictures,
+    config: TrainConfig,
+    place: torch.device,
+    console: Quiet,
+    store: Store | None = None,
 ) -> tuple[TrainingPictures, TrainConfig, nn.Module]:
     """Return pictures, configuration and normalisation as the loop takes them.
 
-    With --freeze backbone that is what the last layer takes, computed once; other layers are left out from here on.
+    With --freeze backbone that is what the last layer takes, computed once or taken from `store`; other layers are left
+    out from here on.
     """
     normalise: nn.Module = Normalise(card.geometry.mean, card.geometry.std).to(place)
+    config = shown_as(config, card.training)
     if config.freeze != "backbone":
-        return pictures, shown_as(config, card.training), normalise
-    training, valid = (
-        embed(state.model, part, normalise, place, console) for part in (pictures.training, pictures.valid)
-    )
+        return pictures, config, normalise
+    assert isinstance(state.model, Network)  # check_can_freeze has seen to it
+    state.model.eval()
+    backbone = Backbone(state.model, normalise, place)
+    embedding = partial(embed, backbone, console=console, store=None if is_code(card.model) else store)
+    images, *views = (embedding(pictures.training, view=view) for view in training_views(config))
+    training = replace(pictures.training, images=images, views=tuple(views), image_size=0)
+    valid = replace(pictures.valid, images=embedding(pictures.valid), image_size=0)
     for network in state.networks.values():
         freeze(network)
     config = replace(config, augment="none", progressive=0, recalibrate=False)
