@@ -97,6 +97,10 @@ def test_any_flag_goes_with_any_recipe(name, wishes):
     assert {wish: getattr(last, wish) for wish in wishes} == wishes
 
 
+def test_views_of_frozen_features_are_the_head_s_stage_s():
+    assert [stage.frozen_views for stage in read_recipe("finetune").stages({"frozen_views": 3})] == [3, 1]
+
+
 def test_what_belonged_to_another_optimiser_or_schedule_is_left_behind():
     recipe = read_recipe("resnet_cifar")
     plain, adamw, cosine = (

@@ -42,11 +42,14 @@ class Recipe:
         if self.head is None:
             return [_config(last, self.name)]
         head = {name: value for name, value in last.items() if name not in NOT_FROZEN} | self.head
+        last = {name: value for name, value in last.items() if name not in ONLY_FROZEN}
         return [_config(values, self.name) for values in (head, last)]
 
 
 NOT_FROZEN = ("teacher", "distill_weight", "distill_temperature", "layer_decay", "unfreeze_after")
 """Settings that concern layers which a stage on frozen features does not train."""
+ONLY_FROZEN = ("frozen_views",)
+"""Settings that concern that stage alone."""
 BELONG = {
     "optimizer": ("lr", "momentum", "weight_decay", "nesterov", "rms_decay", "epsilon"),
     "schedule": ("decay", "decay_every", "milestones"),
