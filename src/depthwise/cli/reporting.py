@@ -46,7 +46,7 @@ def report(
     out
         The page to write; by default RUN/report.html, with --test RUN/report-test.html, of several comparison.html.
     figures
-        Folder for curves.png, confusion.png and reliability.png, too.
+        Folder for PNG files of curves, learning rate, confusion and reliability, too.
     """
     require("torch", "train", "writing a page")
     from depthwise.report.target import check_target
