@@ -130,6 +130,11 @@ def test_killed_processes_go_on_to_the_same_bits(unbroken: Path, pictures: Path,
 def test_with_fused_kernels_both_end_with_the_same_weights_killed_or_not(
     unbroken: Path, pictures: Path, tmp_path: Path
 ):
+    """The kernels are compiled before: processes that wait for each other are not patient enough."""
+    from depthwise.training import make_step
+
+    network = {"width": 0.1, "small_input": True, "num_classes": 3}
+    make_step("mobilenet_v1", batch_size=4, image_size=16, kernels="fused", precision="fp32", **network)()
     arguments = [str(pictures), *SMALL, *FLAGS, "--kernels", "fused", "--precision", "fp32", "--save-every", "2"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
