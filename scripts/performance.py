@@ -139,6 +139,25 @@ def precision(found: Any) -> list[str]:
     return [*head, *rows, "", end]
 
 
+def sample_kernels(found: Any) -> list[str]:
+    """Return test accuracy on the packaged sample by kernels, seed by seed."""
+    lines = [
+        f"| kernels | {' | '.join(f'seed {seed}' for seed in found['seeds'])} | mean | s of training |",
+        f"|---|{'---:|' * (len(found['seeds']) + 2)}",
+    ]
+    for way in ("torch", "fused"):
+        runs = {row["seed"]: row for row in found["rows"] if row["way"] == way}
+        shares = {seed: row["hits"] / row["num_images"] for seed, row in runs.items()}
+        cells = [f"{shares[seed]:.1%}" if seed in shares else "not run" for seed in found["seeds"]]
+        ends = [f"{mean(shares.values()):.1%}", f"{mean(row['seconds'] for row in runs.values()):,.0f}"] if runs else []
+        lines.append("| " + " | ".join((f"`{way}`", *cells, *(ends or ["", ""]))) + " |")
+    end = (
+        f"Test top-1 on {found['rows'][0]['num_images']} pictures that each seed deals out anew. `{found['model']}`, "
+        f"{found['epochs']} epochs, float32, {found['threads']} threads. {witness(found)}."
+    )
+    return [*lines, "", end]
+
+
 def time_to_fashion_mnist(found: Any) -> list[str]:
     """Return each system's seconds to 90 % and 93 %."""
     return _time_to(found)
@@ -170,6 +189,7 @@ FILES = {
     memory: "memory",
     scaling: "scaling",
     precision: "precision",
+    sample_kernels: "sample_kernels",
     time_to_fashion_mnist: "time_to_accuracy_fashion_mnist",
     time_to_elpv: "time_to_accuracy_elpv",
 }

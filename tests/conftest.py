@@ -5,7 +5,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: small networks gain nothing from more, and share cores badly
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,17 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
     assert run(["train", str(photos), "--out", str(out), *FLAGS, "--epochs", "4"]) == 0
     return out
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let PyTorch, and so the kernels, use two threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -127,6 +127,28 @@ def test_killed_processes_go_on_to_the_same_bits(unbroken: Path, pictures: Path,
         assert digests(folder / "run") == digests(unbroken / "run")
 
 
+def test_with_fused_kernels_both_end_with_the_same_weights_killed_or_not(
+    unbroken: Path, pictures: Path, tmp_path: Path
+):
+    """The kernels are compiled before: processes that wait for each other are not patient enough."""
+    from depthwise.training import make_step
+
+    network = {"width": 0.1, "small_input": True, "num_classes": 3}
+    make_step("mobilenet_v1", batch_size=4, image_size=16, kernels="fused", precision="fp32", **network)()
+    arguments = [str(pictures), *SMALL, *FLAGS, "--kernels", "fused", "--precision", "fp32", "--save-every", "2"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    kills = {1: Kill("step", 7)}
+    assert together(whole, 2, *arguments, "--out", str(whole / "run")) == [0, 0], said(whole)
+    assert together(broken, 2, *arguments, "--out", str(broken / "run"), kills=kills) == [2, -signal.SIGKILL]
+    assert together(broken, 2, *arguments, "--out", str(broken / "run"), "--resume") == [0, 0], said(broken)
+    ends = {(folder / f"trace{rank}.state").read_text() for folder in (whole, broken) for rank in (0, 1)}
+    assert len(ends) == 1 and digests(broken / "run") == digests(whole / "run")
+    plain, fused = (folder / "run" / "last.safetensors" for folder in (unbroken, whole))
+    assert plain.read_bytes() != fused.read_bytes() and (unbroken / "trace0.state").read_text() not in ends
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_process_stops_all_at_the_same_step(rank: int, pictures: Path, tmp_path: Path):
     processes = launch(tmp_path, 2, ["train", str(pictures), *SMALL, *ENDLESS, "--out", str(tmp_path / "run")])

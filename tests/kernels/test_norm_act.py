@@ -117,12 +117,8 @@ def test_any_layout_comes_in():
     assert all(torch.equal(first, other) for other in others)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_the_same_bits_every_time_with_two_threads():
     x = torch.randn(5, 24, 19, 17)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        first, second = ([t for t, _ in both(x, "silu")] for _ in range(2) if torch.manual_seed(1))
-    finally:
-        torch.set_num_threads(before)
+    first, second = ([t for t, _ in both(x, "silu")] for _ in range(2) if torch.manual_seed(1))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

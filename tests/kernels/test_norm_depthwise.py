@@ -73,13 +73,18 @@ def test_bfloat16_within_its_rounding(case):
         assert difference < 2e-2
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_a_part_of_the_batch_for_each_of_two_threads():
     torch.manual_seed(0)
     x, conv = torch.randn(5, 28, 9, 8), convolution(28, 3, 2)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        for found, expected in both(x, conv, "relu6", "relu6"):
-            assert distance(found, expected) < 1e-5
-    finally:
-        torch.set_num_threads(before)
+    for found, expected in both(x, conv, "relu6", "relu6"):
+        assert distance(found, expected) < 1e-5
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_the_same_bits_every_time_with_two_threads(size, stride):
+    torch.manual_seed(0)
+    x, conv = torch.randn(5, 28, 19, 17), convolution(28, size, stride)
+    first, *others = ([t for t, _ in both(x, conv, "relu6", "silu")] for _ in range(4))
+    assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))

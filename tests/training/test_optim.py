@@ -95,6 +95,27 @@ def test_weight_decay_of_rmsprop_is_part_of_the_gradient():
     assert model.weight.grad.item() == 1.0  # as it was
 
 
+def test_rmsprop_follows_its_formula_on_a_whole_network():
+    """In float64, with and without decay, from step to step; weights laid out as in training."""
+    torch.manual_seed(0)
+    model = create_model("mobilenet_v3_small_x0_75", 4).to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(model, TrainConfig(optimizer="rmsprop", momentum=0.8, weight_decay=1e-2, epsilon=1e-3))
+    exact = {p: (p.detach().double(), torch.ones_like(p).double(), 0.0) for p in model.parameters()}
+    for lr in (0.01, 0.003, 0.02):
+        set_learning_rate(optimizer, lr)
+        for parameter, (weight, old_square, old_momentum) in exact.items():
+            parameter.grad = torch.randn_like(parameter)
+            gradient = parameter.grad.double() + (1e-2 * weight if parameter.ndim > 1 else 0)
+            square = 0.9 * old_square + 0.1 * gradient**2
+            momentum = 0.8 * old_momentum + lr * gradient / (square + 1e-3).sqrt()
+            exact[parameter] = (weight - momentum, square, momentum)
+        optimizer.step()
+    for parameter, (weight, square, momentum) in exact.items():
+        memory = optimizer.state[parameter]
+        for found, expected in ((parameter, weight), (memory["mean_square"], square), (memory["momentum"], momentum)):
+            torch.testing.assert_close(found.detach().double(), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_rmsprop_leaves_weights_without_a_gradient_alone():
     model = nn.Linear(2, 2)
     optimizer = build_optimizer(model, TrainConfig(optimizer="rmsprop"))

@@ -1,5 +1,6 @@
 """How a run is computed is chosen once, stored, told, and the same when it goes on."""
 
+import itertools
 import json
 import tomllib
 from dataclasses import replace
@@ -14,6 +15,7 @@ from depthwise import artifact
 from depthwise.cli import run
 from depthwise.console import Quiet
 from depthwise.errors import Interrupted, UserError
+from depthwise.kernels import choice as places
 from depthwise.training import choice
 from depthwise.workflows import computing
 
@@ -110,6 +112,28 @@ def test_a_run_with_fused_kernels_that_was_stopped_ends_with_the_same_bytes(prec
             dw.train(photos, out, config, resume="auto", console=Stopping(2))
     dw.train(photos, out, config, resume="auto")
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_run_of_which_pytorch_computes_some_places_goes_on_with_the_same_ones(photos, tmp_path, monkeypatch):
+    """What a machine measures decides it: here every second place is PyTorch's."""
+    ways = itertools.cycle([{"torch": 1e-3, "fused": 2e-3}, {"torch": 2e-3, "fused": 1e-3}])
+    seconds = iter([2.0, 1.0])
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(choice, "WORTH_S", 0.0)
+    monkeypatch.setattr(choice, "_time", lambda step: next(seconds))
+    monkeypatch.setattr(places, "_measure", lambda key, place, chosen: next(ways))
+    config, out = replace(CONFIG, precision="fp32", epochs=1), tmp_path / "run"
+    dw.train(photos, tmp_path / "whole", config)
+    dw.train(photos, tmp_path / "all", replace(config, kernels="fused"))
+    with pytest.raises(Interrupted):
+        dw.train(photos, out, config, console=Stopping(2))
+    monkeypatch.setattr(computing, "choose", lambda *arguments: pytest.fail("chosen again"))
+    dw.train(photos, out, config, resume="auto")
+    assert contents(out) == contents(tmp_path / "whole")
+    stored = tomllib.loads((out / "config.toml").read_text())["compute"]
+    assert stored["kernels"] == "fused" and set(stored["places"].values()) == {"fused", "torch"}
+    found, other = (artifact.read(folder / "last.safetensors")[1] for folder in (out, tmp_path / "all"))
+    assert any(not torch.equal(found[name], other[name]) for name in found)  # the places count
 
 
 def test_the_file_of_a_fused_run_answers_as_any_other(photos, tmp_path):

@@ -78,7 +78,8 @@ class RMSpropTF(Optimizer):
                     self._change(parameter, parameter.grad, group)
 
     def _change(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        # One tensor after the other: on a processor faster than torch's _foreach calls, whose tensors leave its caches.
+        # One tensor after the other: torch's _foreach calls, whose tensors leave a processor's caches, take 1.6 times
+        # as long (MobileNetV3-large in channels last, one thread: 36 ms of processor time against 22).
         square, momentum = self._memory(parameter)
         gradient = gradient.add(parameter, alpha=group["weight_decay"])
         square.mul_(group["decay"]).addcmul_(gradient, gradient, value=1 - group["decay"])
