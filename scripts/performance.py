@@ -128,12 +128,11 @@ def precision(found: Any) -> list[str]:
         model = " ".join((f"`{row['model']}`", *row["options"]))
         groups.setdefault((model, row["way"]), []).append(row)
     rows = [
-        f"| {model} | {way} | {mean(row['top1'] for row in runs):.2%} | {stdev(row['top1'] for row in runs):.2%} "
-        f"| {mean(row['images_per_s'] for row in runs):,.0f} |"
+        f"| {model} | {way} | {mean(row['top1'] for row in runs):.2%} | {stdev(row['top1'] for row in runs):.2%} |"
         for (model, way), runs in sorted(groups.items(), key=lambda group: group[0][0])
         if len(runs) == len(found["seeds"])
     ]
-    head = ["| network | trained in | test top-1, mean | standard deviation | images/s |", "|---|---|---:|---:|---:|"]
+    head = ["| network | trained in | test top-1, mean | standard deviation |", "|---|---|---:|---:|"]
     threads = f", {found['threads']} thread" if found.get("threads") else ""
     end = f"Fashion-MNIST, {found['epochs']} epochs, {len(found['seeds'])} seeds each{threads}. {witness(found)}."
     return [*head, *rows, "", end]

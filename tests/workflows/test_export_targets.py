@@ -121,7 +121,7 @@ def test_int8_is_small_states_its_cost_and_is_verified_by_its_own_tolerance(int8
     operations = [node.op_type for node in onnx.load(int8).graph.node]
     assert operations.count("DequantizeLinear") > 100
     assert found["tolerance"] == quantizing.TOLERANCE
-    made = f"depthwise export {trained_v3} --out model.onnx --int8 --max-loss 0.2"
+    made = f"depthwise export {trained_v3.name} --out model.onnx --int8 --max-loss 0.2"
     assert OnnxEngine(int8).metadata["made"]["command"] == made
     assert run(["verify", str(int8)]) == 0 and run(["verify", str(int8), "--engine", "openvino"]) == 0
     capsys.readouterr()
