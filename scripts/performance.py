@@ -133,7 +133,7 @@ def precision(found: Any) -> list[str]:
         if len(runs) == len(found["seeds"])
     ]
     head = ["| network | trained in | test top-1, mean | standard deviation |", "|---|---|---:|---:|"]
-    threads = f", {found['threads']} thread" if found.get("threads") else ""
+    threads = f", threads: {found['threads']}" if found.get("threads") else ""
     end = f"Fashion-MNIST, {found['epochs']} epochs, {len(found['seeds'])} seeds each{threads}. {witness(found)}."
     return [*head, *rows, "", end]
 
@@ -152,7 +152,7 @@ def sample_kernels(found: Any) -> list[str]:
         lines.append("| " + " | ".join((f"`{way}`", *cells, *(ends or ["", ""]))) + " |")
     end = (
         f"Test top-1 on {found['rows'][0]['num_images']} pictures that each seed deals out anew. `{found['model']}`, "
-        f"{found['epochs']} epochs, float32, {found['threads']} threads. {witness(found)}."
+        f"{found['epochs']} epochs, float32, threads: {found['threads']}. {witness(found)}."
     )
     return [*lines, "", end]
 
