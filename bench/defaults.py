@@ -90,7 +90,7 @@ def main(place: Path, elpv: Path | None, seconds: float) -> None:
     started = time.perf_counter()
     rows: list[dict[str, Any]] = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
     done = {(row["set"], row["way"], row["epochs"], row["seed"]) for row in rows}
-    for name, seed, epochs, way in product(sets_at_hand(elpv), SEEDS, EPOCHS, WAYS):
+    for seed, name, epochs, way in product(SEEDS, sets_at_hand(elpv), EPOCHS, WAYS):
         if (name, way, epochs, seed) in done or time.perf_counter() - started > seconds:
             continue
         photos = place / name
