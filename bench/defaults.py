@@ -48,7 +48,7 @@ def clothes(folder: Path, elpv: Path) -> None:
 
 def digits(folder: Path, elpv: Path) -> None:
     """Write scikit-learn's 1,797 handwritten digits of 8 x 8 px."""
-    from sklearn.datasets import load_digits  # type: ignore[import-not-found, unused-ignore]
+    from sklearn.datasets import load_digits
 
     found = load_digits()
     for number, (picture, label) in enumerate(zip(found.images, found.target, strict=True)):
