@@ -22,6 +22,7 @@ from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
 from depthwise.models.summary import summary_of
 from depthwise.training.choice import Wish, choose
+from depthwise.training.memory import keep_freed_memory
 from depthwise.training.step import Task, build_step
 from depthwise.workflows.recipes import read_recipe
 from depthwise.workflows.run_folder import RunFolder
@@ -78,6 +79,7 @@ def costs(task: Task) -> dict[str, int]:
 
 def measure_speed(task: Task, num_images: int, console: Quiet) -> float:
     """Return how many pictures a second the training step takes, computed as in a run of `num_images`."""
+    keep_freed_memory()  # as a run does: DenseNet's steps take twice as long without
     step = build_step(task, choose(task, Wish(), num_images, console).method)
     step()
     taken: list[float] = []
