@@ -4,9 +4,9 @@ python bench/predict_folder.py speed --timm PYTHON --ultralytics PYTHON     # in
 python bench/predict_folder.py memory                                       # 1,000 against 10,000 photos
 
 Photos: crops of two photos in tests/photos, 500 x 375 px, quality 90. Ours and timm's is MobileNetV2 (300 million
-multiply-adds at 224 px), Ultralytics' is yolov8n-cls (about 270 million); random weights. Times are of whole processes,
-from start to CSV; `loop` is a peer's without its start, beside our whole process. `prepare` and `--place DIR` make
-photos and model before, so that the machine need be free for the timing only.
+multiply-adds at 224 px), Ultralytics' yolov8n-cls (about 270 million), our second MobileNetV3-large (217 million).
+Random weights. Times are of whole processes, from start to CSV; `loop` is a peer's without its start, beside our whole
+process. `prepare` and `--place DIR` make photos and models before, so that the machine is needed for the timing only.
 """
 
 import argparse
@@ -52,14 +52,16 @@ def make_photos(folder: Path, number: int, size: tuple[int, int] = SIZE) -> None
 
 def make_model(folder: Path, name: str = "mobilenet_v2", side: int = 224) -> Path:
     """Export a network with random weights, unless that was done."""
-    if (folder / "model.onnx").exists():
-        return folder / "model.onnx"
+    model = folder / f"{name}.onnx"
+    if model.exists():
+        return model
     torch.manual_seed(0)
     classes = tuple(f"class {number}" for number in range(1000))
     card = Card("model", name, {}, False, classes, Geometry(side))
     write(folder / "model.safetensors", card, dw.create_model(name, 1000).state_dict())
-    dw.export(folder / "model.safetensors", folder / "model.onnx")
-    return folder / "model.onnx"
+    dw.export(folder / "model.safetensors", model)
+    (folder / "model.safetensors").unlink()
+    return model
 
 
 def timed(command: list[str], lines: Path | None = None) -> tuple[float, int, str]:
@@ -92,7 +94,8 @@ def speed(folder: Path, number: int, peers: dict[str, str]) -> dict[str, Any]:
     """Time ours and the peers by turns."""
     make_photos(folder / "photos", number)
     out = folder / "answers.csv"
-    commands = {"depthwise": ours(make_model(folder), str(folder / "photos"), out)}
+    networks = {"depthwise": "mobilenet_v2", "depthwise_v3": "mobilenet_v3_large"}
+    commands = {way: ours(make_model(folder, name), str(folder / "photos"), out) for way, name in networks.items()}
     for name, python in peers.items():
         script = ROOT / "bench/peers" / f"predict_{name}.py"
         commands[name] = [python, str(script), str(folder / "photos"), str(out)]
@@ -120,6 +123,7 @@ def speed(folder: Path, number: int, peers: dict[str, str]) -> dict[str, Any]:
         "times_ours_loop": {
             name: round(statistics.median(values) / middle["depthwise"], 2) for name, values in loops.items()
         },
+        "times_v3": {name: round(middle[name] / middle["depthwise_v3"], 2) for name in peers},
     }
 
 
@@ -157,6 +161,7 @@ if __name__ == "__main__":
         if given.what == "prepare":
             make_photos(place / "photos", given.photos)
             make_model(place)
+            make_model(place, "mobilenet_v3_large")
         elif given.what == "speed":
             record.write("predict_folder", speed(place, given.photos, chosen))
         else:

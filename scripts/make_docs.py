@@ -137,20 +137,21 @@ def predict_folder() -> str:
     """Return how fast a folder of JPEGs becomes a CSV, beside others' ways, and in how much memory."""
     found = result("predict_folder")
     titles = {"depthwise": "`depthwise predict model.onnx FOLDER --out answers.csv`, mobilenet_v2"}
+    titles["depthwise_v3"] = "the same with mobilenet_v3_large"
     titles["timm"] = f"timm's loader and eager PyTorch, mobilenetv2_100 ({found['versions'].get('timm')})"
     titles["ultralytics"] = f"`predict(stream=True)`, yolov8n-cls ({found['versions'].get('ultralytics')})"
     rows = []
     for name, rate in found["images_per_s"].items():
         more = (
-            ("", "")
+            ("", "", "")
             if name not in found["times_ours"]
-            else (f"{found['times_ours'][name]:.1f} x", f"{found['times_ours_loop'][name]:.1f} x")
+            else tuple(f"{found[key][name]:.1f} x" for key in ("times_ours", "times_ours_loop", "times_v3"))
         )
-        rows.append(f"| {titles[name]} | {rate:.0f} | {more[0]} | {more[1]} |")
+        rows.append(f"| {titles[name]} | {rate:.0f} | {' | '.join(more)} |")
     return "\n".join(
         [
-            "| from JPEGs to a CSV | images/s | its time over ours | without its start |",
-            "|---|---:|---:|---:|",
+            "| from JPEGs to a CSV | images/s | its time over ours | without its start | its time over V3-large's |",
+            "|---|---:|---:|---:|---:|",
             *rows,
             "",
             f"{found['num_photos']:,} photos of 500 x 375 px, 224 px into the network, random weights; whole processes "
