@@ -110,6 +110,8 @@ def test_what_belonged_to_another_optimiser_or_schedule_is_left_behind():
     assert (adamw.lr, adamw.weight_decay, adamw.milestones) == (None, None, plain.milestones)
     assert (cosine.lr, cosine.milestones) == (0.1, None)
     assert recipe.stages({"optimizer": "sgd"})[-1].lr == 0.1  # the recipe's own
+    assert [stage.lr for stage in read_recipe("finetune").stages({"optimizer": "adamw"})] == [None, None]
+    assert [stage.lr for stage in read_recipe("finetune").stages({"lr": 0.003})] == [0.02, 0.003]
 
 
 def test_what_is_counted_in_epochs_follows_their_number():
@@ -118,7 +120,8 @@ def test_what_is_counted_in_epochs_follows_their_number():
     assert (short.warmup_epochs, short.milestones) == (0.5, "3,6,9")
     assert (tiny.warmup_epochs, tiny.milestones) == (0.1, "1,2")
     waits = Recipe("r", "", {"epochs": 100, "schedule": "plateau", "decay_every": 10.0})
-    assert waits.stages({"epochs": 50})[-1].decay_every == 10.0
+    for wishes in ({"epochs": 51}, {"epochs": 51, "schedule": "plateau"}):
+        assert waits.stages(wishes)[-1].decay_every == 10.0
 
 
 def test_flags_given_on_the_command_line_go_above_the_recipe(photos, tmp_path):

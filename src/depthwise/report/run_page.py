@@ -91,15 +91,9 @@ def _reliability(report: RunReport) -> dict[str, Any]:
         "temperature": report.card.temperature,
         "before": reliability_chart("Reliability before the temperature", before),
         "after": reliability_chart("Reliability with the temperature", report.assessment.bins),
-        "error_before": _error(before),
+        "error_before": report.assessment.error_before,
         "error_after": report.assessment.calibration_error,
     }
-
-
-def _error(bins: list[Bin]) -> float:
-    """Return the expected calibration error of bins."""
-    total = sum(one.num_images for one in bins)
-    return sum(one.num_images * abs(one.stated - one.right) for one in bins if one.num_images) / total
 
 
 def _photo(example: Example) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class Recipe:
         last = {**beside(self.values, wishes), **wishes, "recipe": self.name}
         if self.head is None:
             return [_config(last, self.name)]
-        head = {name: value for name, value in last.items() if name not in NOT_FROZEN} | self.head
+        head = {name: value for name, value in last.items() if name not in NOT_FROZEN}
+        head |= _belonging(self.head, self.values, wishes)
         last = {name: value for name, value in last.items() if name not in ONLY_FROZEN}
         return [_config(values, self.name) for values in (head, last)]
 
@@ -62,23 +63,30 @@ ONE_OF = (("warmup", "warmup_epochs", "warmup_steps"), ("decay_every", "mileston
 def beside(values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's values that go with the wishes; what is counted in epochs follows a wish for fewer or more."""
     kept = {name: value for name, value in values.items() if name not in wishes}
-    for chief, others in BELONG.items():
-        if chief in wishes and wishes[chief] != values.get(chief, USUAL[chief]):
-            kept = {name: value for name, value in kept.items() if name not in others}
+    kept = _belonging(kept, values, wishes)
     for group in ONE_OF:
         if any(wishes.get(name) for name in group):
             kept = {name: value for name, value in kept.items() if name not in group}
-    kept |= _stretched(kept, wishes["epochs"] / values["epochs"]) if {"epochs"} <= wishes.keys() & values.keys() else {}
+    if "epochs" in wishes and "epochs" in values:
+        waits = {**values, **wishes}.get("schedule") == "plateau"
+        kept |= _stretched(kept, wishes["epochs"] / values["epochs"], waits=waits)
     in_vain = idle({**USUAL, **kept, **wishes}, USUAL)
     return {name: value for name, value in kept.items() if name not in in_vain}
 
 
-def _stretched(values: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    """Return what of these is counted in epochs, times the factor."""
+def _belonging(kept: Mapping[str, Any], values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `kept` without what holds for the optimiser or schedule of `values` only, where another is wished for."""
+    others = {chief for chief in BELONG if chief in wishes and wishes[chief] != values.get(chief, USUAL[chief])}
+    left = {name for chief in others for name in BELONG[chief]}
+    return {name: value for name, value in kept.items() if name not in left}
+
+
+def _stretched(values: Mapping[str, Any], factor: float, *, waits: bool) -> dict[str, Any]:
+    """Return what of these is counted in epochs, times the factor; a schedule that waits counts no decays."""
     found: dict[str, Any] = {}
     if values.get("warmup_epochs") is not None:
         found["warmup_epochs"] = values["warmup_epochs"] * factor
-    if values.get("decay_every") is not None and values.get("schedule") != "plateau":  # which waits, and counts nothing
+    if values.get("decay_every") is not None and not waits:
         found["decay_every"] = max(0.01, values["decay_every"] * factor)
     if values.get("milestones") is not None:
         epochs = dict.fromkeys(max(1, round(int(part) * factor)) for part in values["milestones"].split(","))
