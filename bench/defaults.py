@@ -33,8 +33,8 @@ SEEDS, EPOCHS = (0, 1, 2), (3, 15)
 WAYS: dict[str, dict[str, Any]] = {
     "none": {"augment": "none"},
     "depthwise": {},
-    "timm": {"scale_min": 0.08, "flip": True, "jitter": 0.4},
-    "Ultralytics": {"scale_min": 0.5, "flip": True, "policy": "randaugment", "erase": 0.4},
+    "timm": {"augment_warmup": 0, "scale_min": 0.08, "flip": True, "jitter": 0.4},
+    "Ultralytics": {"augment_warmup": 0, "scale_min": 0.5, "flip": True, "policy": "randaugment", "erase": 0.4},
 }
 """`TrainConfig`'s fields above the recipe's."""
 SETTINGS: dict[str, dict[str, Any]] = {"clothes": {}, "digits": {}, "cells": {"image_size": 64}}

@@ -44,7 +44,7 @@ WAYS = {
     "and rotation": Augmentation(scale_min=0.08, flip=True, rotate=15),
     "preset light": resolve(TrainConfig(augment="light")),
     "preset strong": resolve(TrainConfig(augment="strong")),
-    "preset standard": resolve(TrainConfig()),
+    "preset standard": resolve(TrainConfig(augment_warmup=0)),
 }
 ROWS = np.arange(BATCH)
 

@@ -6,8 +6,10 @@
 PYTHON: of an environment with timm and torch (bench/peers/requirements.txt); YOLO: Ultralytics' command, in its own.
 Each system has the same photos in train/ and val/ (here the test photos, looked at after each epoch), the same epochs,
 cores and `--budget-s`, and runs until its accuracy reaches the last target. The clock starts with the process: start-up
-and decoding count. On ELPV the target is what our linear probe reaches, and all but Ultralytics start from
-EfficientNet-Lite0's weights.
+and decoding count. On Fashion-MNIST ours runs without a network named, and with timm's at timm's strides, which are
+those for 224 px; timm's runs with ResNet-18, too, which an expert would take for small pictures. On ELPV the target is
+what our linear probe reaches, and all but Ultralytics start from EfficientNet-Lite0's weights. Rows are recorded one by
+one.
 """
 
 import argparse
@@ -15,11 +17,12 @@ import csv
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,27 +39,38 @@ class System(NamedTuple):
     accuracies: Callable[[], list[float]]
 
 
-def ours(data: Path, out: Path, epochs: int, model: str, *flags: str) -> System:
+def ours(data: Path, out: Path, epochs: int, *flags: str) -> System:
     """Return our own command."""
-    arguments = ["train", str(data), "--out", str(out), "--model", model, "--epochs", str(epochs), *flags]
+    arguments = ["train", str(data), "--out", str(out), "--epochs", str(epochs), "--overwrite", *flags]
     metrics = out / "metrics.jsonl"
 
     def read() -> list[float]:
         lines = metrics.read_text().splitlines() if metrics.exists() else []
         return [json.loads(line)["valid_top1"] for line in lines]
 
-    return System(" ".join(("depthwise", *flags)), [sys.executable, "-m", "depthwise", *arguments], read)
+    return System(" ".join(("depthwise train", *flags)), [sys.executable, "-m", "depthwise", *arguments], read)
 
 
 def timm(peer: str, data: Path, out: Path, epochs: int, model: str, size: int, *flags: str) -> System:
     """Return timm's parts in their own environment."""
     arguments = [str(data), model, "--epochs", str(epochs), "--image-size", str(size), "--out", str(out), *flags]
-    name = "timm, tuned" if "--tuned" in flags else "timm"
-    return System(name, [peer, str(HERE / "peers" / "timm_train.py"), *arguments], lambda: column(out, 1))
+    out.unlink(missing_ok=True)
+    return System(
+        f"timm{', tuned' * ('--tuned' in flags)}: {model}",
+        [peer, str(HERE / "peers" / "timm_train.py"), *arguments],
+        lambda: column(out, 1),
+    )
 
 
-def ultralytics(yolo: str, data: Path, out: Path, epochs: int, size: int) -> System:
-    """Return Ultralytics' smallest classifier with its defaults, from fresh weights."""
+TUNED: dict[str, Any] = {
+    **{"batch": 64, "optimizer": "SGD", "lr0": 0.1, "cos_lr": True, "warmup_epochs": 1},
+    **{"auto_augment": None, "erasing": 0.0, "scale": 0.4, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0},
+}
+"""Ultralytics for short runs: the batch, learning rate, warm-up and crops of `timm_train.py --tuned`."""
+
+
+def ultralytics(yolo: str, data: Path, out: Path, epochs: int, size: int, *, tuned: bool = False) -> System:
+    """Return Ultralytics' smallest classifier from fresh weights."""
     settings = {
         "model": "yolov8n-cls.yaml",
         "data": data,
@@ -64,11 +78,14 @@ def ultralytics(yolo: str, data: Path, out: Path, epochs: int, size: int) -> Sys
         "imgsz": size,
         "device": "cpu",
         "workers": 2,
+        **(TUNED if tuned else {}),
     }
-    places = {"project": out.parent, "name": out.name, "exist_ok": True, "plots": False}
+    shutil.rmtree(out, ignore_errors=True)
+    places = {"project": out.parent.absolute(), "name": out.name, "exist_ok": True, "plots": False}
     arguments = [f"{key}={value}" for key, value in {**settings, **places}.items()]
     command = [yolo, "classify", "train", *arguments]
-    return System("Ultralytics", command, lambda: column(out / "results.csv", "metrics/accuracy_top1"))
+    name = f"Ultralytics{', tuned' * tuned}: yolov8n-cls"
+    return System(name, command, lambda: column(out / "results.csv", "metrics/accuracy_top1"))
 
 
 def column(path: Path, name: str | int) -> list[float]:
@@ -127,45 +144,58 @@ def packaged_weights() -> Path:
     return next(Path(found.origin).parent.glob("models/*.pth"))
 
 
+def peers(asked: argparse.Namespace, data: Path, epochs: int, size: int, models: Sequence[str]) -> Iterator[System]:
+    """Yield the other systems that can be had, as they come and tuned; of timm's `models` the others only tuned."""
+    weights = ("--weights", str(packaged_weights())) if asked.task == "elpv" else ()
+    for model, flags in ((models[0], ()), *((model, ("--tuned",)) for model in models)):
+        out = asked.folder / f"{model}{''.join(flags)}.csv"
+        if asked.peer:
+            yield timm(asked.peer, data, out, epochs, model, size, *weights, *flags)
+    for tuned in (False, True):
+        if asked.ultralytics:
+            side = max(size, 32)
+            yield ultralytics(asked.ultralytics, data, asked.folder / f"yolo{tuned:d}", epochs, side, tuned=tuned)
+
+
 def fashion_mnist(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield each system's way to 90 % and 93 % at 28 px."""
-    folder, epochs = asked.folder, asked.epochs or 10
+    folder, epochs = asked.folder, asked.epochs or 5
     photos = asked.photos or folder / "fm"
     if not photos.exists():
         call("datasets", "get", "fashion-mnist", str(photos))
-    data, targets = arrange(photos / "train", photos / "test", folder / "data"), [0.90, 0.93]
-    systems = [ours(data, folder / "ours", epochs, "mobilenet_v3_small")]
-    if asked.peer:
-        places = (data, folder / "timm.csv"), (data, folder / "timm_tuned.csv")
-        systems.append(timm(asked.peer, *places[0], epochs, "mobilenetv3_small_100", 28))
-        systems.append(timm(asked.peer, *places[1], epochs, "mobilenetv3_small_100", 28, "--tuned"))
-    if asked.ultralytics:
-        systems.append(ultralytics(asked.ultralytics, data, folder / "yolo", epochs, 32))
-    for system in systems:
-        yield watch(system, targets, asked.budget_s, folder / "log.txt")
+    data = arrange(photos / "train", photos / "test", folder / "data")
+    systems = [
+        ours(data, folder / "ours", epochs),
+        ours(data, folder / "same", epochs, "--model", "mobilenet_v3_small", "--set", "small_input=false"),
+        *peers(asked, data, epochs, 28, ("mobilenetv3_small_100", "resnet18")),
+    ]
+    yield from watched(systems, [0.90, 0.93], asked)
 
 
 def elpv(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield our linear probe, then each system's way to its accuracy."""
-    folder, epochs, size = asked.folder, asked.epochs or 20, 224
+    folder, epochs, size = asked.folder, asked.epochs or 6, 224
     if not (folder / "photos").exists():
         shares = ["--valid", "0", "--test", "0.2", "--link", str(folder / "photos")]
         call("split", str(asked.photos), "--out", str(folder / "splits.csv"), *shares)
     data = arrange(folder / "photos/train", folder / "photos/test", folder / "data")
-    start = ("--image-size", str(size), "--pretrained", "package")
-    probe = ours(data, folder / "probe", epochs, "efficientnet_lite0", *start, "--freeze", "backbone")
+    probe = ours(data, folder / "probe", 60, "--recipe", "linear-probe")
     found = watch(probe, [], asked.budget_s, folder / "log.txt")
     target = max(row["top1"] for row in found["epochs"])
     yield found | {"reached_s": {f"{target:.4g}": next(row["s"] for row in found["epochs"] if row["top1"] == target)}}
-    systems = [ours(data, folder / "ours", epochs, "efficientnet_lite0", *start)]
-    if asked.peer:
-        weights = ("--weights", str(packaged_weights()))
-        for name, flags in (("timm.csv", weights), ("timm_tuned.csv", (*weights, "--tuned"))):
-            systems.append(timm(asked.peer, data, folder / name, epochs, "tf_efficientnet_lite0", size, *flags))
-    if asked.ultralytics:
-        systems.append(ultralytics(asked.ultralytics, data, folder / "yolo", epochs, size))
+    start = ("--recipe", "none", "--model", "efficientnet_lite0", "--pretrained", "package", "--batch-size", "32")
+    systems = [
+        ours(data, folder / "ours", epochs, *start),
+        *peers(asked, data, epochs, size, ("tf_efficientnet_lite0",)),
+    ]
+    yield from watched(systems, [target], asked)
+
+
+def watched(systems: Sequence[System], targets: list[float], asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Run one system after the other, all or those asked for."""
     for system in systems:
-        yield watch(system, [target], asked.budget_s, folder / "log.txt")
+        if asked.only in system.name:
+            yield watch(system, targets, asked.budget_s, asked.folder / "log.txt")
 
 
 if __name__ == "__main__":
@@ -177,12 +207,14 @@ if __name__ == "__main__":
     parser.add_argument("--ultralytics", help="Ultralytics' command yolo")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--budget-s", type=float, default=3600)
+    parser.add_argument("--only", default="", help="run the systems with this in their names; keep the others' rows")
     parser.add_argument("--trial", action="store_true", help="record under another name, which no page shows")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for row in (fashion_mnist if asked.task == "fashion-mnist" else elpv)(asked):
-        rows.append(row)
-        print(row["system"], row["reached_s"], f"{row['wall_s']} s in all", flush=True)
     name = f"time_to_accuracy_{asked.task.replace('-', '_')}{'_trial' if asked.trial else ''}"
-    record.write(name, {"budget_s": asked.budget_s, "rows": rows})
+    path = record.RESULTS / f"{name}.json"
+    rows = json.loads(path.read_text())["rows"] if asked.only and path.exists() else []
+    for row in (fashion_mnist if asked.task == "fashion-mnist" else elpv)(asked):
+        rows = [*(old for old in rows if old["system"] != row["system"]), row]
+        print(row["system"], row["reached_s"], f"{row['wall_s']} s in all", flush=True)
+        record.write(name, {"budget_s": asked.budget_s, "rows": rows})

@@ -19,7 +19,7 @@ SEED = 4
 SIDE, STORED, LABEL, GAP, COLUMNS = 96, 110, 220, 6, 8
 ROWS: dict[str, Augmentation] = {
     "as they are": Augmentation(),
-    "--augment standard": resolve(TrainConfig()),
+    "--augment standard": resolve(TrainConfig(augment_warmup=0)),
     "--scale-min 0.25": Augmentation(scale_min=0.25),
     "--short-side 110 220": Augmentation(short_side=(110, 220)),
     "--vertical-flip": Augmentation(vertical_flip=True),

@@ -123,6 +123,8 @@ class TrainConfig:
     augment: Literal["none", "standard", "light", "strong"] = "standard"
     """Random changes of training pictures. none: no change, whatever the flags below say; standard: shift and mirror;
     light, strong: for photos (docs/input.md). Each flag below replaces the preset's value; 0 is off."""
+    augment_warmup: float | None = None
+    """Share of the epochs in which more and more pictures are changed, from none in the first; standard: 1, all."""
     crop: float | None = None
     """Largest shift, as a share of the side; standard: 0.08."""
     scale_min: float | None = None
@@ -226,6 +228,7 @@ class TrainConfig:
             "label_smoothing": (0, 0.9),
             "clip_grad": (1e-12, 1e12),
             "accumulate": (1, 65_536),
+            "augment_warmup": (0, 1),
             "crop": (0, 0.5),
             "scale_min": (0, 1),
             "rotate": (0, 180),

@@ -120,7 +120,7 @@ def test_every_shift_happens_about_equally_often():
     assert counts.min() > 20
 
 
-@pytest.mark.parametrize(("fraction", "reach"), [(0.08, 1), (0.3, 3), (0.5, 5)])
+@pytest.mark.parametrize(("fraction", "reach"), [(0.08, 0), (0.1, 1), (0.3, 3), (0.39, 3), (0.5, 5)])
 def test_the_largest_shift_is_the_given_share_of_the_side(fraction, reach):
     ramp = np.tile(np.arange(10, dtype=np.uint8), (400, 10, 1))[..., None]
     shifts = changed(ramp, Augmentation(crop=fraction))[:, 5, 5, 0].astype(int) - 5
@@ -246,7 +246,7 @@ def test_saturation_moves_along_luma(monkeypatch):
 
 def test_none_switches_everything_off_and_standard_is_the_default():
     assert resolve(TrainConfig(augment="none", mixup=1.0, flip=True)).is_none
-    assert resolve(TrainConfig()) == Augmentation(crop=0.08, flip=True)
+    assert resolve(TrainConfig(epochs=11)) == Augmentation(crop=0.08, flip=True, augment_warmup=10)
     assert not resolve(TrainConfig()).is_none
 
 
@@ -258,10 +258,36 @@ def test_a_flag_replaces_the_preset_s_value():
 
 
 def test_another_rule_for_where_to_cut_takes_the_preset_s_place():
-    assert resolve(TrainConfig(scale_min=0.3)) == Augmentation(scale_min=0.3, flip=True)
+    assert resolve(TrainConfig(scale_min=0.3, augment_warmup=0)) == Augmentation(scale_min=0.3, flip=True)
     assert resolve(TrainConfig(augment="strong", crop=0.1)).scale_min == 0
     assert resolve(TrainConfig(augment="light", short_side=(256, 480))).short_side == (256, 480)
     assert not resolve(TrainConfig(augment="light", scale_min=0)).cuts_out
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "expected"),
+    [
+        (5, 1.0, [0, 0.25, 0.5, 0.75, 1]),
+        (5, 0.5, [0, 0.5, 1, 1, 1]),
+        (5, 0.0, [1] * 5),
+        (1, 1.0, [0]),
+        (2, 1.0, [0, 1]),
+    ],
+)
+def test_more_and_more_pictures_are_changed_until_warm_up_is_over(epochs, share, expected):
+    how = resolve(TrainConfig(epochs=epochs, augment_warmup=share))
+    assert [how.share(epoch) for epoch in range(epochs)] == expected
+
+
+def test_pictures_that_warm_up_leaves_alone_are_as_stored_and_the_others_as_without_it():
+    images = pictures(400)
+    how = replace(EVERYTHING, augment_warmup=4.0)
+    found, whole = changed(images, how, epoch=3), changed(images, EVERYTHING, epoch=3)
+    is_left = (found == images).all(axis=(1, 2, 3))
+    assert 0.15 < is_left.mean() < 0.35  # a quarter, give or take four standard deviations
+    assert np.array_equal(found[~is_left], whole[~is_left])
+    assert np.array_equal(changed(images, how, epoch=0), images)
+    assert np.array_equal(changed(images, how, epoch=4), changed(images, EVERYTHING, epoch=4))
 
 
 def test_every_preset_has_a_name_that_the_flag_takes():

@@ -169,7 +169,7 @@ def test_the_head_ends_as_one_that_is_trained_without_stored_features(viewed, ph
     take_over(model, card.classes, fetch_donor(dw.model_info("efficientnet_lite0"), TrainConfig(**VIEWS), Quiet()))
     model.eval().requires_grad_(False)
     weight, bias = (p.requires_grad_() for p in model.classifier.parameters())
-    normalise, how = Normalise(card.geometry.mean, card.geometry.std), resolve(TrainConfig())
+    normalise, how = Normalise(card.geometry.mean, card.geometry.std), resolve(TrainConfig(augment_warmup=0))
     groups = [{"params": [weight], "weight_decay": 5e-4}, {"params": [bias], "weight_decay": 0.0}]
     optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.9, nesterov=True)
     given = {"classes": card.classes, "geometry": card.geometry, "folder": tmp_path, "workers": 0, "console": Quiet()}

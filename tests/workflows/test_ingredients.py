@@ -99,7 +99,7 @@ def test_a_run_that_no_longer_improves_is_finished_and_goes_on_with_more_patienc
 
 def test_the_teacher_s_answers_are_learnt(trained, photos, tmp_path):
     """With all weight on the teacher the student comes near to its answers, sure or unsure, not to the labels."""
-    config = dw.TrainConfig(model="lenet5", batch_size=4, lr=0.05, epochs=6, teacher=str(trained), distill_weight=1.0)
+    config = dw.TrainConfig(model="lenet5", batch_size=4, lr=0.02, epochs=12, teacher=str(trained), distill_weight=1.0)
     dw.train(photos, tmp_path / "run", replace(config, seed=3), workers=0)
     teacher, student = dw.load(trained), dw.load(tmp_path / "run")
     images = np.stack([read_picture(path, teacher.engine.card.geometry) for path in sorted(photos.rglob("photo*"))])

@@ -5,7 +5,7 @@ values; `augment_mix` blends two finished pictures and their labels. What a samp
 worker or process.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from depthwise.config import TrainConfig
 from depthwise.data.augment_colour import colour_matrices
 from depthwise.data.augment_erase import erase
-from depthwise.data.augment_maps import box_maps, in_pixels, mirror_maps, turn_maps
+from depthwise.data.augment_maps import box_maps, identity, in_pixels, mirror_maps, turn_maps
 from depthwise.data.augment_policy import change_pixels, draw_policy, policy_maps
-from depthwise.data.order import Ids
+from depthwise.data.order import Ids, uniform
 from depthwise.data.warp import Images, recolour, warp
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to training pictures; 0, False and none: not done. The fields are those of TrainConfig."""
+    """What is done to training pictures; 0, False and none: not done. The fields are those of TrainConfig.
+
+    `augment_warmup` alone is in epochs here, not in shares of them.
+    """
 
     crop: float = 0.0
     scale_min: float = 0.0
@@ -39,11 +42,22 @@ class Augmentation:
     erase: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    augment_warmup: float = 0.0
 
     @property
     def is_none(self) -> bool:
         """True when pictures are shown as they are."""
-        return self == Augmentation(policy_ops=self.policy_ops, policy_magnitude=self.policy_magnitude)
+        return replace(self, augment_warmup=0.0) == Augmentation(
+            policy_ops=self.policy_ops, policy_magnitude=self.policy_magnitude
+        )
+
+    def share(self, epoch: int) -> float:
+        """Return the share of pictures that is changed in this epoch; 0 is the first.
+
+        More and more, as Tan & Le 2021 (arXiv:2104.00298, section 4.2) regularise: a network that knows nothing yet, or
+        has few epochs, learns faster from pictures as they are.
+        """
+        return 1.0 if epoch >= self.augment_warmup else epoch / self.augment_warmup
 
     @property
     def cuts_out(self) -> bool:
@@ -51,11 +65,12 @@ class Augmentation:
         return bool(self.scale_min or self.short_side[0])
 
 
+IS_CHANGED = 111  # salt of the draw, beside those of augment_maps
 CROPS = ("crop", "scale_min", "short_side")
 """Three rules for where to cut; one at a time."""
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
-    "standard": {"crop": 0.08, "flip": True},
+    "standard": {"crop": 0.08, "flip": True, "augment_warmup": 1.0},
     "light": {"scale_min": 0.5, "flip": True, "jitter": 0.2},
     "strong": {"scale_min": 0.25, "flip": True, "policy": "trivial", "erase": 0.25},
 }
@@ -69,7 +84,9 @@ def resolve(config: TrainConfig) -> Augmentation:
     preset = dict(PRESETS[config.augment])
     if any(given.get(name) for name in CROPS):
         preset = {name: value for name, value in preset.items() if name not in CROPS}
-    return Augmentation(**{**preset, **given})
+    values = {**preset, **given}
+    share = values.pop("augment_warmup", 0.0)
+    return Augmentation(**values, augment_warmup=share * max(1, config.epochs - 1))
 
 
 def augment(
@@ -81,6 +98,18 @@ def augment(
     """
     if how.is_none and pictures.shape[1] == side:
         return pictures[rows]
+    is_changed = uniform(ids, seed, epoch, IS_CHANGED) < how.share(epoch)
+    images = np.empty((len(rows), side, side, pictures.shape[3]), np.uint8)
+    images[is_changed] = _changed(pictures, rows[is_changed], ids[is_changed], seed, epoch, how, side)
+    images[~is_changed] = warp(
+        pictures, rows[~is_changed], in_pixels(identity(sum(~is_changed)), pictures.shape[1], side), side
+    )
+    return images
+
+
+def _changed(
+    pictures: Images, rows: NDArray[np.intp], ids: Ids, seed: int, epoch: int, how: Augmentation, side: int
+) -> Images:
     drawn = draw_policy(ids, seed, epoch, how.policy, num_ops=how.policy_ops, magnitude=how.policy_magnitude)
     maps = box_maps(ids, seed, epoch, side, crop=how.crop, scale_min=how.scale_min, short_side=how.short_side)
     maps = maps @ turn_maps(ids, seed, epoch, how.rotate) @ policy_maps(drawn)

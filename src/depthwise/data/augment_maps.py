@@ -4,6 +4,8 @@ A map is a float64 (3, 3) matrix from places in the result to places in the pict
 batch, (B, 3, 3), are multiplied first change first: cut out, then turn, then mirror what is seen.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,11 +42,11 @@ def _boxes(left: NDArray[np.float64], top: NDArray[np.float64], width: Maps | fl
 
 
 def _shifts(ids: Ids, seed: int, epoch: int, side: int, fraction: float) -> Maps:
-    """Shift by whole pixels, up to `fraction` of the side in x and y; what comes into view repeats the edge.
+    """Shift by whole pixels, at most `fraction` of the side in x and y; what comes into view repeats the edge.
 
     The padded crop of He et al. 2015 (arXiv:1512.03385, section 4.2), with the edge repeated instead of zeros.
     """
-    margin = round(fraction * side)
+    margin = math.floor(fraction * side + 1e-9)  # 0.08 of 8 px is none: one px would be an eighth
     left, top = (np.floor(uniform(ids, seed, epoch, salt) * (2 * margin + 1)) for salt in (SHIFT_X, SHIFT_Y))
     return _boxes((left - margin) / side, (top - margin) / side, 1.0, 1.0)
 

@@ -23,7 +23,7 @@ from depthwise.workflows.explaining import Explanation, explain_with
 MOST = 12
 """Mistakes and doubts that are shown; the rest is counted."""
 NUM_AUGMENTED, NUM_EPOCHS = 6, 4
-"""Training photos that are shown as the network sees them, and in how many epochs."""
+"""Training photos that are shown as the network sees them, and in how many epochs, from first to last."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Example:
 
 
 class Augmented(NamedTuple):
-    """A training photo, and what the network was shown of it in the first epochs."""
+    """A training photo, and what the network was shown of it in some epochs."""
 
     label: str
     plain: NDArray[np.uint8]  # (S', S', C), as training kept it: up to 8/7 of what the network takes
-    shown: tuple[NDArray[np.uint8], ...]  # (S, S, C), one per epoch
+    shown: tuple[NDArray[np.uint8], ...]  # (S, S, C), one for each of these epochs
 
 
 def surest_mistakes(found: Measured) -> list[Example]:
@@ -95,13 +95,15 @@ def augmented(records: Sequence[Record], card: Card, config: TrainConfig, folder
     with loading(chosen, card.classes, card.geometry, folder=folder) as (few, _):
         if not len(few):
             return []
+        last = config.epochs - 1
+        numbers = sorted({round(last * step / (NUM_EPOCHS - 1)) for step in range(NUM_EPOCHS)})
         epochs = [
             {
                 number: image
                 for batch in epoch_batches(few, config, epoch=epoch, workers=0)
                 for number, image in zip(batch.ids.tolist(), batch.images, strict=True)
             }
-            for epoch in range(min(NUM_EPOCHS, config.epochs))
+            for epoch in numbers
         ]
         return [
             Augmented(record.label, image, tuple(epoch[number] for epoch in epochs))

@@ -7,7 +7,7 @@ what is taken from the folder is what would be computed.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import Path
@@ -56,7 +56,7 @@ class View(NamedTuple):
 
 def training_views(config: TrainConfig) -> list[View]:
     """Return the views that a run's epochs show in turn: the plain one first, and no more than there are epochs."""
-    how = resolve(config)
+    how = replace(resolve(config), augment_warmup=0.0)  # each view but the first is a changed one
     count = 1 if how.is_none else min(config.frozen_views, config.epochs)
     return [View(), *(View(number, config.seed, how) for number in range(1, count))]
 
