@@ -97,6 +97,18 @@ def deal(trial: Trial, place: Path) -> Path:
     return manifest
 
 
+def parts(out: Path) -> list[tuple[Path, bool]]:
+    """Return the run's folder, and that of a stage before it; each with whether it trained all layers."""
+    is_probe = "linear-probe" in out.name
+    return [(out / "head", False), (out, True)] if (out / "head").exists() else [(out, not is_probe)]
+
+
+def best_of(folder: Path) -> float:
+    """Return the best validation accuracy of a run's epochs."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return max(float(json.loads(line)["valid_top1"]) for line in lines)
+
+
 def run(trial: Trial, place: Path, threads: int | None) -> dict[str, Any]:
     """Train, set the threshold on validation photos, read the test photos once, export and predict."""
     out = place / trial.name.replace("/", "-")
@@ -118,6 +130,7 @@ def run(trial: Trial, place: Path, threads: int | None) -> dict[str, Any]:
         "predict_s": predict_s,
         "file_mb": round((out / "model.onnx").stat().st_size / 1e6, 1),
         "rules": rules,
+        "valid_top1": {"all layers" if is_last else "last layer": best_of(run) for run, is_last in parts(out)},
         "test": {name: found[name] for name in keep} | {"top1_interval": found["intervals"]["top1"]},
     }
 

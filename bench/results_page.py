@@ -100,11 +100,10 @@ def commands() -> str:
 
 def figure(found: dict[str, Any]) -> str:
     """Return the line that a recipe's first comment has for a row."""
-    num_images, seeds = found["runs"][0]["num_images"], len(found["runs"])
-    return (
-        f"{MEASURED}{found['name']} {100 * top1_of(found):.2f} % of {num_images:,} test pictures, "
-        f"{found['plan']['epochs']} epochs, {minutes_of(found):.1f} min, {seeds} {'seeds' if seeds > 1 else 'seed'}"
-    )
+    num_images, seeds, cores = found["runs"][0]["num_images"], len(found["runs"]), found["machine"]["cores"]
+    took = f"{found['plan']['epochs']} epochs, {minutes_of(found):.1f} min on {cores} cores"
+    accuracy = f"{100 * top1_of(found):.2f} % of {num_images:,} test pictures"
+    return f"{MEASURED}{found['name']} {accuracy}, {took}, {seeds} seed{'s' * (seeds > 1)}"
 
 
 def recipes(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:

@@ -6,6 +6,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ import depthwise as dw
 from depthwise import files
 from depthwise.config import default_workers
 from depthwise.console import Quiet
+from depthwise.data.augment import resolve
 from depthwise.data.index import read_index, write_manifest
 from depthwise.metrics.intervals import proportion_interval
 from depthwise.models.create import parse_options
@@ -116,7 +118,9 @@ class Bench(NamedTuple):
         asked = {**configure(row), "set": list(row.settings.get("set", ())), "most_epochs": row.most_epochs}
         del asked["seed"]
         minutes = row.minutes if self.minutes is None else self.minutes
-        return asked | {"minutes": minutes, "threads": self.threads, "versions": {p: version(p) for p in PACKAGES}}
+        shown = json.loads(json.dumps(asdict(resolve(settled(row)))))  # plain lists, as in the file
+        how = {"augmentation": shown, "minutes": minutes, "threads": self.threads}
+        return asked | how | {"versions": {package: version(package) for package in PACKAGES}}
 
     def plan(self, row: "Row", known: dict[str, Any] | None) -> dict[str, Any]:
         """Return the row's plan: the one that is there, else a new one, for which old runs are removed."""

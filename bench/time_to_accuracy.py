@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +42,8 @@ class System(NamedTuple):
 
 def ours(data: Path, out: Path, epochs: int, *flags: str) -> System:
     """Return our own command."""
-    arguments = ["train", str(data), "--out", str(out), "--epochs", str(epochs), "--overwrite", *flags]
+    arguments = ["train", str(data), "--out", str(out), "--epochs", str(epochs), *flags]
+    shutil.rmtree(out, ignore_errors=True)
     metrics = out / "metrics.jsonl"
 
     def read() -> list[float]:
@@ -159,7 +161,7 @@ def peers(asked: argparse.Namespace, data: Path, epochs: int, size: int, models:
 
 def fashion_mnist(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield each system's way to 90 % and 93 % at 28 px."""
-    folder, epochs = asked.folder, asked.epochs or 5
+    folder, epochs = asked.folder, asked.epochs or 6
     photos = asked.photos or folder / "fm"
     if not photos.exists():
         call("datasets", "get", "fashion-mnist", str(photos))
@@ -194,7 +196,7 @@ def elpv(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def watched(systems: Sequence[System], targets: list[float], asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Run one system after the other, all or those asked for."""
     for system in systems:
-        if asked.only in system.name:
+        if fnmatchcase(system.name, asked.only):
             yield watch(system, targets, asked.budget_s, asked.folder / "log.txt")
 
 
@@ -207,13 +209,13 @@ if __name__ == "__main__":
     parser.add_argument("--ultralytics", help="Ultralytics' command yolo")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--budget-s", type=float, default=3600)
-    parser.add_argument("--only", default="", help="run the systems with this in their names; keep the others' rows")
+    parser.add_argument("--only", default="*", help="run the systems whose names match; keep the others' rows")
     parser.add_argument("--trial", action="store_true", help="record under another name, which no page shows")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     name = f"time_to_accuracy_{asked.task.replace('-', '_')}{'_trial' if asked.trial else ''}"
     path = record.RESULTS / f"{name}.json"
-    rows = json.loads(path.read_text())["rows"] if asked.only and path.exists() else []
+    rows = json.loads(path.read_text())["rows"] if asked.only != "*" and path.exists() else []
     for row in (fashion_mnist if asked.task == "fashion-mnist" else elpv)(asked):
         rows = [*(old for old in rows if old["system"] != row["system"]), row]
         print(row["system"], row["reached_s"], f"{row['wall_s']} s in all", flush=True)

@@ -53,6 +53,21 @@ def elpv_accuracy() -> str:
     )
 
 
+def elpv_stages() -> str:
+    """Return which stage of fine-tuning did better on the validation photos, run by run."""
+    found = newest("elpv")
+    rows = [row for split in SPLITS for row in runs(found, "finetune", split) if "valid_top1" in row]
+    lines = []
+    for row in rows:
+        head, whole = row["valid_top1"]["last layer"], row["valid_top1"]["all layers"]
+        kept = "all layers were kept" if whole > head else "the last layer alone was kept"
+        lines.append(
+            f"- {row['split']} split, seed {row['seed']}: last layer {head:.1%} of the validation photos, "
+            f"all layers {whole:.1%}; {kept}."
+        )
+    return "\n".join(lines) or MISSING
+
+
 def count(values: Any) -> str:
     """Return a share with its interval, as evaluate --json gives it."""
     low, high = values["interval"]
@@ -115,4 +130,4 @@ def elpv_cost() -> str:
     )
 
 
-PARTS = {part.__name__: part for part in (elpv_accuracy, elpv_rule, elpv_cost)}
+PARTS = {part.__name__: part for part in (elpv_accuracy, elpv_stages, elpv_rule, elpv_cost)}

@@ -35,8 +35,8 @@ def defaults() -> str:
     ]
     end = (
         "Test top-1, one number for each seed that was run; each deals the pictures out anew, 30 % for the test. "
-        "MobileNetV3-small from scratch by the recipe `scratch-small`. timm's: `--scale-min 0.08 --flip --jitter 0.4`; "
-        "Ultralytics': `--scale-min 0.5 --flip --policy randaugment --erase 0.4`. "
+        "The recipe `scratch-small` with its network. timm's: `--scale-min 0.08 --flip --jitter 0.4`; Ultralytics': "
+        "`--scale-min 0.5 --flip --policy randaugment --erase 0.4`, both on all pictures from the start. "
         f"`bench/defaults.py`. {witness(found)}."
     )
     return "\n".join([*lines, "", end])

@@ -120,6 +120,8 @@ class TrainConfig:
     """Compute each step in so many parts, one after the other: less memory; batch norm sees the parts."""
     recalibrate: bool = True
     """Measure batch norm's statistics anew before each validation, instead of keeping averages over training."""
+    keep_statistics: bool = False
+    """Let batch norm use the statistics that the weights came with, in training, too: for weights trained before."""
     augment: Literal["none", "standard", "light", "strong"] = "standard"
     """Random changes of training pictures. none: no change, whatever the flags below say; standard: shift and mirror;
     light, strong: for photos (docs/input.md). Each flag below replaces the preset's value; 0 is off."""

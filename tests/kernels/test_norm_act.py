@@ -34,17 +34,27 @@ def some_gradient(shape, dtype):
     return torch.linspace(-1, 1, shape.numel(), dtype=torch.float64).sin().view(shape).to(dtype)
 
 
-def both(x, act, residual=None, **options):
+def keep(norms):
+    """Let both norms go on with the same statistics, of other pictures."""
+    mean, variance = torch.randn(norms[0].num_features), 0.5 + torch.rand(norms[0].num_features)
+    for norm in norms:
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.eval()
+    return norms
+
+
+def both(x, act, residual=None, *, keeps=False, **options):
     """Outputs and gradients of x, residual, weight and bias, and the buffers: ours and the twin's in float64."""
     results = []
-    norms = pair(x.shape[1], **options)
+    norms = keep(pair(x.shape[1], **options)) if keeps else pair(x.shape[1], **options)
     for function, norm, dtype in ((norm_act, norms[0], x.dtype), (twin, norms[1], torch.float64)):
         inputs = [leaf(t, dtype) for t in (x, residual) if t is not None]
         y = function(inputs[0], norm, act, *inputs[1:])
         y.backward(some_gradient(y.shape, x.dtype).to(dtype))
         gradients = [t.grad for t in (*inputs, norm.weight, norm.bias)]
         results.append([y.detach(), *gradients, norm.running_mean, norm.running_var])
-        assert norm.num_batches_tracked == 1
+        assert norm.num_batches_tracked == int(not keeps)
     return zip(*results, strict=True)
 
 
@@ -63,10 +73,20 @@ def test_it_equals_pytorch(shape, act, dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 7, 1, 1)])
+def test_with_statistics_that_are_kept_it_equals_pytorch(shape, act, dtype):
+    x = (2 * torch.randn(shape) + 1).to(dtype)
+    for found, expected in both(x, act, keeps=True):
+        assert distance(found, expected) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("keeps", [False, True])
 @pytest.mark.parametrize("act", ["none", "relu"])
-def test_with_a_residual(act, dtype):
+def test_with_a_residual(act, keeps, dtype):
     x, residual = (torch.randn(3, 20, 7, 9).to(dtype) for _ in range(2))
-    for found, expected in both(x, act, residual):
+    for found, expected in both(x, act, residual, keeps=keeps):
         assert distance(found, expected) < TOLERANCE[dtype]
 
 
@@ -95,7 +115,7 @@ def test_bfloat16_is_rounded_to_nearest_even():
     one, zero = values(torch.ones(64)), values(torch.zeros(64))
     scale = 1 + 2.0**-8  # products have twice the bits, ties among them
     found = torch.empty_like(x)
-    apply_affine(positions(x), Affine(Moments(zero, one, 1), one, scale * one, zero), "none", positions(found))
+    apply_affine(positions(x), Affine(Moments(zero, one, 1), one, scale * one, zero, True), "none", positions(found))
     assert torch.equal(found, (scale * x.float()).to(torch.bfloat16))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_norm_act import distance, leaf, pair, some_gradient
+from test_norm_act import distance, keep, leaf, pair, some_gradient
 
 from depthwise.kernels.norm_depthwise import convolve, norm_depthwise, window_of
 from depthwise.kernels.twins import norm_depthwise as twin
@@ -26,9 +26,9 @@ def convolution(num_channels, size, stride, padding="symmetric"):
     return conv
 
 
-def both(x, conv, before_act, after_act, *, has_norm_before=True):
+def both(x, conv, before_act, after_act, *, has_norm_before=True, keeps=(False, False)):
     torch.manual_seed(0)
-    before, after = pair(x.shape[1]), pair(x.shape[1])
+    before, after = (keep(pair(x.shape[1])) if is_kept else pair(x.shape[1]) for is_kept in keeps)
     window, results = window_of(conv, *x.shape[2:]), []
     for index, (function, dtype) in enumerate(((norm_depthwise, x.dtype), (twin, torch.float64))):
         norm = before[index] if has_norm_before else None
@@ -47,6 +47,16 @@ def test_it_equals_pytorch(case):
     torch.manual_seed(0)
     conv = convolution(shape[1], size, stride)
     for found, expected in both(2 * torch.randn(shape) + 1, conv, before_act, after_act):
+        assert distance(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("keeps", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_with_statistics_that_are_kept_it_equals_pytorch(case, keeps):
+    size, stride, before_act, after_act, shape = case
+    torch.manual_seed(0)
+    conv = convolution(shape[1], size, stride)
+    for found, expected in both(2 * torch.randn(shape) + 1, conv, before_act, after_act, keeps=keeps):
         assert distance(found, expected) < 1e-5
 
 

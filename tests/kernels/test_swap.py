@@ -14,6 +14,7 @@ from depthwise.kernels.modules import Fused
 from depthwise.kernels.swap import fuse, unfuse
 from depthwise.models.create import create_model
 from depthwise.models.registry import list_models, model_info
+from depthwise.training.stages import start_learning
 
 FAMILIES = sorted({model_info(name).family: name for name in list_models()}.values())
 TRAINED = ["mobilenet_v1_x0_25", "mobilenet_v2_x0_35", "mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x0_5"]
@@ -121,6 +122,21 @@ def test_only_norms_in_training_measure():
             model(x)
     for found, expected in zip(fused.buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2_x0_35", "mobilenet_v3_small", "resnet18"])
+def test_norms_that_keep_their_statistics_learn_as_pytorch_lets_them(name):
+    plain = small(name)
+    plain(torch.randn(4, 3, 32, 32))  # statistics that are not those of the next pictures
+    fused, x, found = fuse(copy.deepcopy(plain)), torch.randn(4, 3, 32, 32), []
+    for model in (plain.double(), fused):
+        start_learning(model, keep_statistics=True)
+        model.zero_grad()
+        logits = model(x.to(next(model.parameters()).dtype))
+        logits.square().sum().backward()
+        found.append([logits.detach(), *(p.grad for p in model.parameters()), *model.buffers()])
+    for expected, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours.double(), expected.double(), rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_bfloat16_by_autocast():

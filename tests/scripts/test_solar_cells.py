@@ -51,6 +51,18 @@ def test_one_run_has_an_interval_several_have_a_mean_and_others_are_missing():
     assert "2 cores of P" in lines[-1]
 
 
+def test_which_stage_was_kept_is_told_run_by_run(monkeypatch):
+    shares = ({"last layer": 0.858, "all layers": 0.837}, {"last layer": 0.8, "all layers": 0.9})
+    rows = [
+        row("leak-proof", "finetune", 0, 0.86, None) | {"valid_top1": shares[0]},
+        row("random", "finetune", 1, 0.9, 1.0) | {"valid_top1": shares[1]},
+    ]
+    monkeypatch.setattr(solar_cells, "newest", lambda _: {"rows": rows})
+    first, second = solar_cells.elpv_stages().splitlines()
+    assert first.endswith("last layer 85.8% of the validation photos, all layers 83.7%; the last layer alone was kept.")
+    assert second.startswith("- random split, seed 1") and second.endswith("90.0%; all layers were kept.")
+
+
 @pytest.mark.usefixtures("with_runs")
 def test_the_test_photos_are_told_for_the_last_rule_only():
     lines = solar_cells.elpv_rule().splitlines()
@@ -66,5 +78,5 @@ def test_the_first_run_that_was_not_interrupted_is_told():
 
 def test_without_any_run_every_table_says_so(monkeypatch):
     monkeypatch.setattr(solar_cells, "newest", lambda _: None)
-    for part in solar_cells.PARTS.values():
-        assert part().count("not yet run") >= 3
+    for name, part in solar_cells.PARTS.items():
+        assert part().count("not yet run") >= (1 if name == "elpv_stages" else 3)

@@ -79,7 +79,7 @@ def test_batch_norm_of_frozen_stages_predicts_while_the_rest_learns():
     model = create_model("mobilenet_v2_x0_35", 3, small_input=True)
     freeze_stages(model, TrainConfig(freeze="stages:2"), 0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    start_learning(model)
+    start_learning(model, keep_statistics=False)
     optimizer = build_optimizer(model, TrainConfig(momentum=0.0))
     set_learning_rate(optimizer, 0.1)
     model(torch.rand(4, 3, 16, 16)).square().sum().backward()

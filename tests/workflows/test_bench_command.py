@@ -82,12 +82,13 @@ def test_an_engine_that_computes_something_else_is_never_chosen(exported, hasty,
     )
     assert run(["bench", str(exported)]) == 0
     capsys.readouterr()
-    assert finding.best(exported, Choice()).engine == "openvino"  # of the trusted, the shorter name: the faster here
+    assert finding.best(exported, Choice(), "many").engine == "openvino"  # the shorter name: faster here
     whole = OpenVinoEngine.logits
     monkeypatch.setattr(OpenVinoEngine, "logits", lambda self, images: whole(self, images)[:, ::-1])
     assert run(["bench", str(exported)]) == 0
     assert "Never chosen automatically: openvino," in capsys.readouterr().out
-    assert finding.best(exported, Choice()).engine == "onnxruntime"
+    for work in ("single", "many"):
+        assert finding.best(exported, Choice(), work).engine == "onnxruntime"
 
 
 @pytest.mark.skipif(peak_mib() is None, reason="this system does not tell a process' peak")

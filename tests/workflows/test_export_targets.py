@@ -17,6 +17,7 @@ from depthwise.deploy import export as deploy_export
 from depthwise.deploy import measure, quantize
 from depthwise.deploy.engine import Choice, OnnxEngine, Parts
 from depthwise.deploy.export import trace_network
+from depthwise.deploy.openvino_engine import OpenVinoEngine
 from depthwise.workflows import evidence, exporting, finding, loading, quantizing
 from depthwise.workflows.opening import open_engine
 
@@ -247,17 +248,19 @@ def test_engines_agree_and_parts_are_the_whole(int8, trained, tmp_path):
 
 def test_what_bench_found_is_taken_for_many_photos_only_and_for_this_file_only(int8, tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path))
-    assert finding.best(int8, Choice()) is None
-    finding.keep(int8, Choice("onnxruntime", 1, 4))
-    assert finding.best(int8, Choice()) == Choice("onnxruntime", 1, 4)
-    assert finding.best(int8, Choice(threads=2)) is None  # asked for otherwise
-    assert isinstance(dw.load(int8, is_large=True).engine, Parts)
+    assert finding.best(int8, Choice(), "many") is None
+    finding.keep(int8, {"single": Choice("openvino", 1, 1), "many": Choice("onnxruntime", 1, 4)})
+    assert finding.best(int8, Choice(), "many") == Choice("onnxruntime", 1, 4)
+    assert finding.best(int8, Choice(), "single") == Choice("openvino", 1, 1)
+    assert finding.best(int8, Choice(threads=2), "many") is None  # asked for otherwise
+    assert isinstance(dw.load(int8, work="many").engine.engine, OnnxEngine)
+    assert isinstance(dw.load(int8, work="single").engine.engine, OpenVinoEngine)
     assert isinstance(dw.load(int8).engine, OnnxEngine)
     other = tmp_path / "other.onnx"
     other.write_bytes(int8.read_bytes()[:-1] + b" ")
-    assert finding.best(other, Choice()) is None
+    assert finding.best(other, Choice(), "many") is None
     (tmp_path / "engines.json").write_text("{")
-    assert finding.best(int8, Choice()) is None
+    assert finding.best(int8, Choice(), "many") is None
 
 
 def test_an_engine_that_computes_something_else_here_is_taken_only_by_name(

@@ -87,6 +87,9 @@ def test_a_flag_given_goes_above_the_recipe_even_where_it_is_the_default():
         ("resnet_cifar", {"epochs": 1}),
         ("efficientnet", {"warmup_steps": 100}),
         ("finetune", {"layer_decay": 0.75}),
+        ("finetune", {"optimizer": "rmsprop", "rms_decay": 0.95}),
+        ("finetune", {"epsilon": 1e-7}),
+        ("finetune", {"optimizer": "sgd", "nesterov": False}),
         ("finetune", {"teacher": "runs/big"}),
         ("finetune", {"teacher": "runs/big", "distill_weight": 0.5}),
         ("finetune", {"freeze": "stages:3", "unfreeze_after": 2}),
@@ -110,7 +113,11 @@ def test_what_belonged_to_another_optimiser_or_schedule_is_left_behind():
     assert (adamw.lr, adamw.weight_decay, adamw.milestones) == (None, None, plain.milestones)
     assert (cosine.lr, cosine.milestones) == (0.1, None)
     assert recipe.stages({"optimizer": "sgd"})[-1].lr == 0.1  # the recipe's own
-    assert [stage.lr for stage in read_recipe("finetune").stages({"optimizer": "adamw"})] == [None, None]
+    finetune = read_recipe("finetune")
+    found = [[(stage.optimizer, stage.lr) for stage in finetune.stages(w)] for w in ({}, {"optimizer": "rmsprop"})]
+    assert found == [[("sgd", 0.02), ("adamw", 2e-4)], [("rmsprop", None)] * 2]
+    assert [stage.lr for stage in finetune.stages({"optimizer": "sgd"})] == [0.02, None]
+    assert [finetune.stages(w)[-1].keep_statistics for w in ({}, {"optimizer": "sgd"})] == [True, False]
     assert [stage.lr for stage in read_recipe("finetune").stages({"lr": 0.003})] == [0.02, 0.003]
 
 

@@ -37,6 +37,15 @@ def other_photos(photos: Path, tmp_path: Path) -> Path:
     return folder
 
 
+def test_statistics_can_be_kept_only_of_weights_trained_before(donor, photos, tmp_path, capsys):
+    assert train(photos, tmp_path / "run", "--keep-statistics") == 2
+    assert "--keep-statistics needs those of weights that were trained before" in capsys.readouterr().err
+    assert train(photos, tmp_path / "run", "--keep-statistics", "--init", str(donor), "--lr", "1e-3") == 0
+    (_, old), (_, new) = (artifact.read(folder / "best.safetensors") for folder in (donor, tmp_path / "run"))
+    assert all(torch.equal(new[name], old[name]) for name in old if "running" in name)
+    assert not torch.equal(new["stem.conv.weight"], old["stem.conv.weight"])
+
+
 def test_classes_go_by_name_and_everything_else_is_taken_over(donor, other_photos, tmp_path, capsys):
     out = tmp_path / "run"
     assert train(other_photos, out, "--init", str(donor), "--lr", "1e-12", "--no-recalibrate") == 0

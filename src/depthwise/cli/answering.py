@@ -265,7 +265,8 @@ def verify(
 def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, json_: AsJson = False) -> int:
     """Measure how fast a model answers on this machine, by engine, threads and batch, and how much memory it takes.
 
-    What answers many pictures fastest is remembered: evaluate takes it from then on.
+    What answers fastest is remembered, for many pictures and for one at a time: evaluate takes the former from then on,
+    depthwise.load in Python either.
 
     Example: depthwise bench model.onnx
 

@@ -54,17 +54,17 @@ class Fused(nn.Module):
             and x.dim() == 4
             and x.numel() > 0
             and x.dtype in (torch.float32, torch.bfloat16)
-            and all(map(can_fuse, self.norms()))
+            and all(can_fuse(norm, is_learning=self.training) for norm in self.norms())
             and can_launch()
             and (not self.left_plain or self.place(x) not in self.left_plain)
         )
 
 
-def can_fuse(norm: nn.Module) -> bool:
-    """Return whether the kernels compute this norm as it now is: in training, with weights, in float32."""
+def can_fuse(norm: nn.Module, *, is_learning: bool = True) -> bool:
+    """Return whether the kernels compute this norm as it now is: in a block that learns, with weights, in float32."""
     return (
         type(norm) is nn.BatchNorm2d
-        and norm.training
+        and (norm.training or (is_learning and norm.running_var is not None))
         and norm.weight is not None
         and norm.weight.dtype == torch.float32
         and norm.num_features <= LANES

@@ -1,5 +1,6 @@
 """Batch norm, residual sum and activation as one differentiable function, over the kernels of `norm`."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,20 +71,28 @@ class Moments(NamedTuple):
 
 
 class Affine(NamedTuple):
-    """What a batch norm does to one batch, and what its backward needs; per channel, float64."""
+    """What a batch norm does to a batch, and what its backward needs; per channel, float64."""
 
     moments: Moments
     inverse: Array
     """1 / sqrt(variance + eps)."""
     scale: Array
     shift: Array
+    is_measured: bool
+    """Whether the moments are the batch's own, so that the loss depends on it through them, too."""
 
     @classmethod
-    def of(cls, moments: Moments, weight: Tensor, bias: Tensor, eps: float) -> "Affine":
-        """Return it for a batch with these moments."""
-        inverse = 1 / np.sqrt(moments.variance + eps)
-        scale = values(weight) * inverse
-        return cls(moments, inverse, scale, values(bias) - moments.mean * scale)
+    def of(cls, norm: nn.BatchNorm2d, measure: Callable[[], Moments]) -> "Affine":
+        """Return what the norm does: in training by the batch's moments, which it takes up, else by those it has."""
+        if norm.training:
+            moments = measure()
+            track(norm, moments)
+        else:
+            assert norm.running_mean is not None and norm.running_var is not None  # can_fuse has seen to it
+            moments = Moments(values(norm.running_mean), values(norm.running_var), 0)
+        inverse = 1 / np.sqrt(moments.variance + norm.eps)
+        scale = values(norm.weight) * inverse
+        return cls(moments, inverse, scale, values(norm.bias) - moments.mean * scale, norm.training)
 
     def gradients(self, sums: Array) -> tuple[Array, Array]:
         """Return those of weight and bias from sums of g and g (x - mean)."""
@@ -91,6 +100,8 @@ class Affine(NamedTuple):
 
     def back(self, sums: Array) -> tuple[Array, Array, Array]:
         """Return a, b, c of dx = g a + (x - mean) b + c."""
+        if not self.is_measured:
+            return self.scale, np.zeros_like(self.scale), np.zeros_like(self.scale)
         count = self.moments.num_positions
         return self.scale, -self.scale * self.inverse**2 * sums[1] / count, -self.scale * sums[0] / count
 
@@ -184,16 +195,15 @@ class _NormAct(torch.autograd.Function):
 
 
 def norm_act(x: Tensor, norm: nn.BatchNorm2d, act: str, residual: Tensor | None = None) -> Tensor:
-    """Return act(norm(x) (+ residual)) for a norm in training, whose running statistics take up the batch.
+    """Return act(norm(x) (+ residual)). In training the norm's running statistics take up the batch.
 
     With a residual, `act` is none, relu or relu6.
     """
-    refuse_single(x.shape)
+    if norm.training:
+        refuse_single(x.shape)
     x = channels_last(x)
     residual = None if residual is None else channels_last(residual)
     flat = positions(x)
-    moments = Moments.of(flat)
-    track(norm, moments)
-    affine = Affine.of(moments, norm.weight, norm.bias, norm.eps)
+    affine = Affine.of(norm, lambda: Moments.of(flat))
     y: Tensor = _NormAct.apply(x, norm.weight, norm.bias, residual, affine, act, flat)
     return y

@@ -21,7 +21,6 @@ from depthwise.kernels.norm_act import (
     positions,
     refuse_single,
     slope_sums,
-    track,
     undo_norm,
 )
 from depthwise.kernels.numbers import ACTIVATIONS
@@ -83,7 +82,6 @@ def convolve(
     """Return the depthwise convolution of act(norm(x)), in x's type, and its moments."""
     num_channels = len(weight)
     out_size = torch.Size((len(x), num_channels, window.out_height, window.out_width))
-    refuse_single(out_size)
     z = torch.empty(out_size, dtype=x.dtype, memory_format=torch.channels_last)
     near, sums = launch(
         convolve_kernel, positions(x).reshape(-1), *x.shape[2:], _table(before, num_channels), *ACTIVATIONS[before_act],
@@ -151,18 +149,18 @@ def norm_depthwise(
     after: nn.BatchNorm2d,
     after_act: str,
 ) -> Tensor:
-    """Return after_act(after(depthwise(before_act(before(x))))) for norms in training; both take up the batch."""
+    """Return after_act(after(depthwise(before_act(before(x))))). Norms in training take up the batch."""
     x = channels_last(x)
     norms = [after] if before is None else [before, after]
     affine = None
     if before is not None:
-        refuse_single(x.shape)
-        moments = Moments.of(positions(x))
-        track(before, moments)
-        affine = Affine.of(moments, before.weight, before.bias, before.eps)
+        if before.training:
+            refuse_single(x.shape)
+        affine = Affine.of(before, lambda: Moments.of(positions(x)))
+    if after.training:
+        refuse_single(torch.Size((len(x), len(weight), window.out_height, window.out_width)))
     z, moments = convolve(x, affine, before_act, weight, window)
-    track(after, moments)
     parameters = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]
-    after_affine = Affine.of(moments, after.weight, after.bias, after.eps)
+    after_affine = Affine.of(after, lambda: moments)
     y: Tensor = _Sandwich.apply(x, z, weight, window, affine, before_act, after_affine, after_act, *parameters)
     return y

@@ -9,7 +9,7 @@ from depthwise.report.tables import table
 
 if TYPE_CHECKING:
     from depthwise.workflows.bench_kernels import KernelTimes
-    from depthwise.workflows.benching import Benchmark
+    from depthwise.workflows.benching import Benchmark, Row
     from depthwise.workflows.recommending import Choice, Recommendation
 
 WIDTH = 118
@@ -50,12 +50,17 @@ def bench_text(found: Benchmark) -> str:
                 f"Never chosen automatically: {engine}, whose probabilities are up to {apart:.2g} from what they were "
                 f"at export (allowed: {found.tolerance:g})"
             )
-    if row := found.best:
+    if row := found.fastest.get("many"):
         lines.append(
-            f"For many pictures evaluate now takes {row.engine}, {row.threads} "
-            f"thread{'s' * (row.threads > 1)}, {row.batch} picture{'s' * (row.batch > 1)} at a time"
+            f"For many pictures evaluate now takes {_who(row)}, {row.batch} picture{'s' * (row.batch > 1)} at a time"
         )
+    if row := found.fastest.get("single"):
+        lines.append(f"For pictures one by one depthwise.load(..., work='single') takes {_who(row)}")
     return "\n".join(lines)
+
+
+def _who(row: Row) -> str:
+    return f"{row.engine}, {row.threads} thread{'s' * (row.threads > 1)}"
 
 
 def kernels_text(found: KernelTimes) -> str:

@@ -112,7 +112,7 @@ class Loop:
         state, batches = self.state, self.batches()
         for network in state.networks.values():
             freeze_stages(network, self.config, state.epoch)
-        start_learning(state.model)
+        start_learning(state.model, keep_statistics=self.config.keep_statistics)
         for size in batch_sizes(len(self.train), self.config.batch_size)[state.batch :]:
             mine = list(islice(batches, self.config.accumulate))
             loss = self.step(mine, size)
@@ -178,7 +178,7 @@ class Loop:
     def validate(self) -> Generator[ValidationReport, None, Logits]:
         """Return the logits of the validation pictures. Raises Diverged when their loss is not finite."""
         model, config = self.state.predictor, self.config
-        if config.recalibrate:
+        if config.recalibrate and not config.keep_statistics:
             batch_size, seed = config.batch_size, config.seed
             for _ in recalibrate(model, self.train, self.normalise, self.device, batch_size=batch_size, seed=seed):
                 yield ValidationReport()

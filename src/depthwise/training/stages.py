@@ -72,11 +72,16 @@ def is_frozen(norm: _BatchNorm) -> bool:
     return norm.affine and not norm.weight.requires_grad
 
 
-def start_learning(model: nn.Module) -> None:
-    """Put the network into training mode, but for batch norm in frozen layers, which predicts with its statistics."""
+def start_learning(model: nn.Module, *, keep_statistics: bool) -> None:
+    """Put the network into training mode, but for batch norm that goes on with the statistics that it has.
+
+    That is batch norm in frozen layers; with `keep_statistics` everywhere. Weights of another data set were trained
+    with that one's statistics, and a classifier on frozen layers was fitted to them: with those of small batches of
+    other pictures instead, both begin as strangers.
+    """
     model.train()
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and is_frozen(module):
+        if isinstance(module, _BatchNorm) and (keep_statistics or is_frozen(module)):
             module.eval()
 
 

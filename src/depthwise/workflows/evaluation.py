@@ -118,7 +118,7 @@ def evaluate(
         raise UserError(f"--target-error {target_error:g}: a share of wrong answers above 0 and below 1, like 0.01")
     path = find_model(model)
     classifier = load(
-        path, device, factory, image_size=image_size, views=views, choice=choice, is_large=True, console=console
+        path, device, factory, image_size=image_size, views=views, choice=choice, work="many", console=console
     )
     found = measure(path, classifier, data, split, allow_other_split, workers, console)
     assessment = found.assess()

@@ -4,11 +4,12 @@ Kept in the user's cache folder. No torch.
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from depthwise import files
 from depthwise.deploy.engine import Choice
@@ -17,6 +18,8 @@ from depthwise.errors import UserError
 from depthwise.machine import num_processors, processor
 
 PACKAGES = ("onnxruntime", "openvino")
+Work = Literal["single", "many"]
+"""Pictures that come one by one, or many at a time."""
 RUN_BY = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "ai-edge-litert", ".pt2": "torch"}
 """What runs a file when no engine is asked for."""
 
@@ -79,16 +82,16 @@ def _keep(store: Path, more: dict[str, Any]) -> None:
     files.write_whole(store, (json.dumps(_read(store) | more, indent=1) + "\n").encode())
 
 
-def keep(model: Path, choice: Choice) -> None:
-    """Remember that many pictures are answered fastest so. `choice` must have passed the file's own pictures here."""
-    _keep(_store(), {_key(model): asdict(choice)})
+def keep(model: Path, fastest: Mapping[Work, Choice]) -> None:
+    """Remember how pictures are answered fastest. Each choice must have passed the file's own pictures here."""
+    _keep(_store(), {_key(model): {work: asdict(choice) for work, choice in fastest.items()}})
 
 
-def best(model: Path, asked: Choice) -> Choice | None:
+def best(model: Path, asked: Choice, work: Work) -> Choice | None:
     """Return what was found for this file, machine and these versions; None without, or where `asked` says how."""
     if asked != Choice() or not model.is_file() or not _store().is_file():
         return None
     try:
-        return Choice(**_read(_store())[_key(model)])
+        return Choice(**_read(_store())[_key(model)][work])
     except (KeyError, TypeError, UserError):
         return None

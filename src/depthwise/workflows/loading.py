@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from depthwise import artifact
 from depthwise.console import Quiet
@@ -27,7 +27,7 @@ def load(
     image_size: int | None = None,
     views: ViewKind = "1",
     choice: Choice | None = None,
-    is_large: bool = False,
+    work: Literal["any", "single", "many"] = "any",
     console: Quiet | None = None,
 ) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
@@ -36,8 +36,9 @@ def load(
     package.module:function that makes the network of a file that was trained with your own; nothing else in a file is
     ever called. `image_size` replaces the side of the network's input, where the network takes other sizes and is not
     exported; `views`: of which views of a photo the probabilities are averaged. `choice` says
-    what runs an exported file: by default ONNX Runtime, but for large work (`is_large`) what `depthwise bench` found.
-    An engine that was not asked for by name must compute here what the file says; asked once, and remembered.
+    what runs an exported file: by default ONNX Runtime, which starts soonest and answers several photos at once; for
+    `work` with single pictures, one after the other, or with many at a time what `depthwise bench` found fastest. An
+    engine that was not asked for by name must compute here what the file says; asked once, and remembered.
     """
     path = find_model(path)
     choice = choice or Choice()
@@ -47,7 +48,7 @@ def load(
                 f"--image-size {image_size}: an exported file computes at the size that it was exported with; give the "
                 "run folder or the model file that it was made from"
             )
-        found = finding.best(path, choice) if is_large else None
+        found = finding.best(path, choice, work) if work != "any" else None
         exported = open_engine(path, found or choice)
         if not found and choice.engine == "auto":
             _check(path, exported)

@@ -42,20 +42,23 @@ class Recipe:
         if self.head is None:
             return [_config(last, self.name)]
         head = {name: value for name, value in last.items() if name not in NOT_FROZEN}
-        head |= _belonging(self.head, self.values, wishes)
+        head |= _belonging(self.head, {**self.values, **self.head}, wishes)
+        in_vain = idle({**USUAL, **head}, USUAL)
+        head = {name: value for name, value in head.items() if name not in in_vain}
         last = {name: value for name, value in last.items() if name not in ONLY_FROZEN}
         return [_config(values, self.name) for values in (head, last)]
 
 
-NOT_FROZEN = ("teacher", "distill_weight", "distill_temperature", "layer_decay", "unfreeze_after")
+NOT_FROZEN = ("teacher", "distill_weight", "distill_temperature", "layer_decay", "unfreeze_after", "keep_statistics")
 """Settings that concern layers which a stage on frozen features does not train."""
 ONLY_FROZEN = ("frozen_views",)
 """Settings that concern that stage alone."""
 BELONG = {
-    "optimizer": ("lr", "momentum", "weight_decay", "nesterov", "rms_decay", "epsilon"),
+    "optimizer": ("lr", "momentum", "weight_decay", "nesterov", "rms_decay", "epsilon", "keep_statistics"),
     "schedule": ("decay", "decay_every", "milestones"),
 }
-"""Settings that hold for one optimiser or schedule: a wish for another one leaves them behind."""
+"""Settings that hold for one optimiser or schedule: a wish for another one leaves them behind. Batch norm with its
+statistics kept holds back no step that is too large: SGD at its usual rate ends at chance with it."""
 ONE_OF = (("warmup", "warmup_epochs", "warmup_steps"), ("decay_every", "milestones"), CROPS)
 """Settings of which one is enough: a wish for one leaves the others behind."""
 
@@ -75,9 +78,9 @@ def beside(values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, An
 
 
 def _belonging(kept: Mapping[str, Any], values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `kept` without what holds for the optimiser or schedule of `values` only, where another is wished for."""
+    """Return `kept` without optimiser or schedule of `values` and what holds for it, where another is wished for."""
     others = {chief for chief in BELONG if chief in wishes and wishes[chief] != values.get(chief, USUAL[chief])}
-    left = {name for chief in others for name in BELONG[chief]}
+    left = others | {name for chief in others for name in BELONG[chief]}
     return {name: value for name, value in kept.items() if name not in left}
 
 

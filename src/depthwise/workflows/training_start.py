@@ -214,6 +214,10 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
         raise UserError(f"--progressive {request.config.progressive}: not above the input's {geometry.image_size} px")
     if request.config.freeze == "backbone":
         check_can_freeze(model, request.spec.name, is_warm=donor is not None)
+    if request.config.keep_statistics and donor is None:
+        raise UserError(
+            "--keep-statistics needs those of weights that were trained before: give them by --pretrained or --init"
+        )
     check_stages(model, request.spec.name, request.config)
     if donor:
         check_donor(model, request.spec.name, geometry.channels, donor)

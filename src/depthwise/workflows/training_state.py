@@ -79,5 +79,5 @@ def what_learns(
     valid = replace(pictures.valid, images=embedding(pictures.valid), image_size=0)
     for network in state.networks.values():
         freeze(network)
-    config = replace(config, augment="none", progressive=0, recalibrate=False)
+    config = replace(config, augment="none", progressive=0, keep_statistics=True)
     return replace(pictures, training=training, valid=valid), config, nn.Identity()
