@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,8 +92,8 @@ def deal(trial: Trial, place: Path) -> Path:
         call("split", place / "photos", "--out", manifest, *shares)
         return manifest
     records = read_index(place / "photos").records
-    names = [record.path.name for record in records]  # each its own unit: nothing is kept together
-    splits = stratified_split(names, [r.label for r in records], valid=VALID, test=TEST, seed=trial.seed)
+    units = [sha256(record.path.name.encode()).hexdigest() for record in records]  # nothing is kept together
+    splits = stratified_split(units, [r.label for r in records], valid=VALID, test=TEST, seed=trial.seed)
     write_manifest(manifest, [replace(r, split=s) for r, s in zip(records, splits, strict=True)])
     return manifest
 

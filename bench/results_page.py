@@ -12,7 +12,10 @@ from results import ROWS, Published, Row
 
 ROOT = Path(__file__).parents[1]
 NOT_YET = "not yet run"
-MEASURED = "# Measured, Fashion-MNIST: "
+MEASURED = "# Measured, "
+"""How a recipe's line about a measurement begins."""
+CELLS = {"finetune": "finetune", "linear-probe": "linear-probe", "scratch-224": "scratch"}
+"""Recipes that bench/elpv.py runs on solar cells, with its names for them."""
 NOT_RUN = "# Not run to its end here."
 FIGURE = re.compile(r"`?(\w+)`? (\d+\.\d+) % of [\d,]+ test pictures")
 """The form of a test accuracy in prose and recipes, after its row's name."""
@@ -103,7 +106,20 @@ def figure(found: dict[str, Any]) -> str:
     num_images, seeds, cores = found["runs"][0]["num_images"], len(found["runs"]), found["machine"]["cores"]
     took = f"{found['plan']['epochs']} epochs, {minutes_of(found):.1f} min on {cores} cores"
     accuracy = f"{100 * top1_of(found):.2f} % of {num_images:,} test pictures"
-    return f"{MEASURED}{found['name']} {accuracy}, {took}, {seeds} seed{'s' * (seeds > 1)}"
+    return f"{MEASURED}Fashion-MNIST: {found['name']} {accuracy}, {took}, {seeds} seed{'s' * (seeds > 1)}"
+
+
+def cell_figures(recipe: str) -> list[str]:
+    """Return the line that a recipe's first comment has for solar cells, dealt out by depthwise split."""
+    path = record.RESULTS / "elpv.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    rows = [row for row in rows if (row["method"], row["split"]) == (CELLS.get(recipe), "leak-proof")]
+    if not rows:
+        return []
+    accuracy = f"{100 * mean(row['test']['top1'] for row in rows):.1f} % of {rows[0]['test']['num_images']} test photos"
+    times = [row["train_s"] / 60 for row in rows if row["train_s"]]
+    took = f", {mean(times):.1f} min on {rows[0]['cores']} cores" if times else ""
+    return [f"{MEASURED}solar cells: {accuracy}{took}, {len(rows)} seed{'s' * (len(rows) > 1)} (docs/solar_cells.md)"]
 
 
 def recipes(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -116,7 +132,8 @@ def recipes(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 def figures(recipe: str, found: Found) -> list[str]:
     """Return the lines that a recipe's first comment should have."""
-    return [figure(found[row.title]) for row in ROWS if row.recipe == recipe and row.title in found]
+    lines = [figure(found[row.title]) for row in ROWS if row.recipe == recipe and row.title in found]
+    return lines + cell_figures(recipe)
 
 
 def differences(root: Path) -> Iterator[str]:

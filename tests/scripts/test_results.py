@@ -181,6 +181,22 @@ def test_figures_that_are_right_pass(site, capsys):
     assert capsys.readouterr().out == "all figures are what was measured\n"
 
 
+def test_recipes_say_what_was_measured_on_solar_cells(site, work):
+    rows = [
+        {"method": "finetune", "split": split, "cores": 2, "train_s": 60.0 * minutes, "test": {"top1": top1}}
+        for split, minutes, top1 in (("leak-proof", 5, 0.9), ("random", 9, 0.5), ("leak-proof", 7, 0.8))
+    ]
+    for row in rows:
+        row["test"]["num_images"] = 656
+    (work / "elpv.json").write_text(json.dumps({"rows": rows}))
+    line = "# Measured, solar cells: 85.0 % of 656 test photos, 6.0 min on 2 cores, 2 seeds (docs/solar_cells.md)"
+    assert results_page.figures("finetune", {}) == [line]
+    assert results_page.figures("linear-probe", {}) == []
+    shutil.copy(ROOT / "src/depthwise/recipes/finetune.toml", site / "src/depthwise/recipes")
+    results_page.write(site)
+    assert line in (site / "src/depthwise/recipes/finetune.toml").read_text(encoding="utf-8").splitlines()
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
