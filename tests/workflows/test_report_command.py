@@ -164,7 +164,8 @@ def test_grey_photos_and_frozen_networks(tmp_path, capsys):
 def test_what_the_network_is_shown_is_what_training_showed_it(trained, tmp_path):
     report = gather(trained)
     card, records = report.card, read_index(trained / "splits.csv").part("train")
-    config = dw.TrainConfig(batch_size=4)
+    config = dw.TrainConfig(batch_size=4, epochs=card.training["config"]["epochs"])
+    assert len(report.augmented[0].shown) == config.epochs == 4  # all of them
     with load(records, card.classes, card.geometry, folder=tmp_path, workers=1, console=Quiet()) as (every, _):
         np.testing.assert_array_equal(report.augmented[0].plain, every.images[0])
         for epoch, image in enumerate(report.augmented[0].shown):
