@@ -53,6 +53,21 @@ def elpv_accuracy() -> str:
     )
 
 
+def elpv_short() -> str:
+    """Return one sentence on photos without a flag."""
+    found = newest("elpv")
+    rows = [runs(found, "finetune", split) for split in SPLITS]
+    if not all(rows):
+        return f"Solar cells: {MISSING}."
+    kept, random = (mean(row["test"]["top1"] for row in some) for some in rows)
+    minutes = mean(row["train_s"] for row in rows[0] if row["train_s"]) / 60
+    return (
+        f"Photos of solar cells, good or defective, `depthwise train` without a flag: {kept:.1%} of the test photos "
+        f"right after {minutes:.0f} minutes; on a random split as the paper's {random:.1%}, where its VGG-19 had "
+        f"{PAPER[0][1]:.1%} ([worked example](docs/solar_cells.md); {witness(found)})."
+    )
+
+
 def elpv_stages() -> str:
     """Return which stage of fine-tuning did better on the validation photos, run by run."""
     found = newest("elpv")
@@ -130,4 +145,4 @@ def elpv_cost() -> str:
     )
 
 
-PARTS = {part.__name__: part for part in (elpv_accuracy, elpv_stages, elpv_rule, elpv_cost)}
+PARTS = {part.__name__: part for part in (elpv_short, elpv_accuracy, elpv_stages, elpv_rule, elpv_cost)}

@@ -64,6 +64,14 @@ def test_which_stage_was_kept_is_told_run_by_run(monkeypatch):
 
 
 @pytest.mark.usefixtures("with_runs")
+def test_the_sentence_for_the_readme_has_both_splits(monkeypatch):
+    found = solar_cells.newest("elpv")
+    found["rows"][0]["train_s"] = 360.0
+    said = solar_cells.elpv_short()
+    assert "86.0% of the test photos right after 6 minutes" in said and "the paper's 88.0%" in said
+
+
+@pytest.mark.usefixtures("with_runs")
 def test_the_test_photos_are_told_for_the_last_rule_only():
     lines = solar_cells.elpv_rule().splitlines()
     assert lines[2].endswith("| 5% | 21.0% | 0 of 90 | 3.3% | 60 of 198 |  |  |")
@@ -79,4 +87,4 @@ def test_the_first_run_that_was_not_interrupted_is_told():
 def test_without_any_run_every_table_says_so(monkeypatch):
     monkeypatch.setattr(solar_cells, "newest", lambda _: None)
     for name, part in solar_cells.PARTS.items():
-        assert part().count("not yet run") >= (1 if name == "elpv_stages" else 3)
+        assert part().count("not yet run") >= (1 if name in ("elpv_short", "elpv_stages") else 3)

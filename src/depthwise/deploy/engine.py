@@ -98,6 +98,8 @@ class Parts:
 
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return the engine's answers."""
+        if len(images) <= self.size:
+            return self.engine.logits(images)
         return np.concatenate([self.engine.logits(part) for part in self._parts(images)])
 
     def with_features(self, images: NDArray[np.uint8]) -> tuple[Logits, Features]:
