@@ -98,12 +98,13 @@ def augment(
     """
     if how.is_none and pictures.shape[1] == side:
         return pictures[rows]
+    if how.share(epoch) == 1:
+        return _changed(pictures, rows, ids, seed, epoch, how, side)
     is_changed = uniform(ids, seed, epoch, IS_CHANGED) < how.share(epoch)
+    left = rows[~is_changed]
     images = np.empty((len(rows), side, side, pictures.shape[3]), np.uint8)
     images[is_changed] = _changed(pictures, rows[is_changed], ids[is_changed], seed, epoch, how, side)
-    images[~is_changed] = warp(
-        pictures, rows[~is_changed], in_pixels(identity(sum(~is_changed)), pictures.shape[1], side), side
-    )
+    images[~is_changed] = warp(pictures, left, in_pixels(identity(len(left)), pictures.shape[1], side), side)
     return images
 
 

@@ -60,7 +60,7 @@ class Fused(nn.Module):
         )
 
 
-def can_fuse(norm: nn.Module, *, is_learning: bool = True) -> bool:
+def can_fuse(norm: nn.Module, *, is_learning: bool) -> bool:
     """Return whether the kernels compute this norm as it now is: in a block that learns, with weights, in float32."""
     return (
         type(norm) is nn.BatchNorm2d
