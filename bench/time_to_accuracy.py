@@ -64,6 +64,12 @@ def timm(peer: str, data: Path, out: Path, epochs: int, model: str, size: int, *
     )
 
 
+FINETUNE = (
+    *("--model", "efficientnet_lite0", "--pretrained", "package", "--keep-statistics"),
+    *("--batch-size", "32", "--optimizer", "adamw", "--lr", "2e-4"),
+)
+"""The recipe `finetune` without its first stage."""
+
 TUNED: dict[str, Any] = {
     **{"batch": 64, "optimizer": "SGD", "lr0": 0.1, "cos_lr": True, "warmup_epochs": 1},
     **{"auto_augment": None, "erasing": 0.0, "scale": 0.4, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0},
@@ -185,9 +191,8 @@ def elpv(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     found = watch(probe, [], asked.budget_s, folder / "log.txt")
     target = max(row["top1"] for row in found["epochs"])
     yield found | {"reached_s": {f"{target:.4g}": next(row["s"] for row in found["epochs"] if row["top1"] == target)}}
-    start = ("--recipe", "none", "--model", "efficientnet_lite0", "--pretrained", "package", "--batch-size", "32")
     systems = [
-        ours(data, folder / "ours", epochs, *start),
+        ours(data, folder / "ours", epochs, "--recipe", "none", *FINETUNE),
         *peers(asked, data, epochs, size, ("tf_efficientnet_lite0",)),
     ]
     yield from watched(systems, [target], asked)

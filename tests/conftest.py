@@ -45,6 +45,11 @@ def write_photos(
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For tests/test_tutorials.py."""
+    parser.addoption("--write-pages", action="store_true", help="let pages show what their commands print here")
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three classes of twelve photos each; tests only read it."""

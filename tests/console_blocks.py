@@ -1,5 +1,6 @@
 """The console blocks of a page: commands behind `$`, what they print, and what of it must hold on every machine."""
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -65,3 +66,25 @@ def missing(shown: Sequence[str], printed: Sequence[str], names: Sequence[str]) 
             return f"not printed: {wanted}\nnearest:     {nearest[0] if nearest else 'nothing more was printed'}"
         rest = rest[rest.index(wanted) + 1 :]
     return None
+
+
+def brought_up_to_date(page: str, done: Sequence[tuple[Shown, Sequence[str]]], names: Sequence[str]) -> str:
+    """Return a page whose commands, in their order, show what they printed now: line for line, gaps where they were.
+
+    Of printed lines of one shape that is taken which begins most like the shown one: the same class, the same epoch.
+    """
+    lines, place = page.split("\n"), 0
+    for shown, printed in done:
+        rest = list(printed)
+        place = lines.index(f"    $ {shown.command}", place) + 1
+        for line in shown.lines:
+            place = next(number for number in range(place, len(lines)) if lines[number].strip() == line)
+            if line == "...":
+                continue
+            alike = [new for new in rest if shape(new, names) == shape(line, names)]
+            if not alike:
+                raise ValueError(f"$ {shown.command}\nnot printed: {line}")
+            new = max(alike, key=lambda new: len(os.path.commonprefix([new.split(), line.split()])))
+            lines[place], rest = f"    {new}".rstrip(), rest[rest.index(new) + 1 :]
+            place += 1
+    return "\n".join(lines)

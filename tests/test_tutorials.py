@@ -1,7 +1,8 @@
 """The commands on pages for newcomers are run, in their order, and print what the pages show.
 
 A page with the mark below is walked in a folder where the tutorial has been followed as far as its training. A command
-that was already given there, word for word, is not given again: what it printed then counts.
+that was already given there, word for word, is not given again: what it printed then counts. With `--write-pages` the pages are
+given what is printed now; numbers in the text around it are left to the writer.
 """
 
 import shutil
@@ -67,13 +68,18 @@ def check(shown: console_blocks.Shown, done: Done) -> None:
 
 
 @pytest.mark.parametrize("page", WALKED, ids=lambda page: page.name)
-def test_the_commands_of_a_page_do_what_it_shows(page, begun, tmp_path, monkeypatch):
+def test_the_commands_of_a_page_do_what_it_shows(page, begun, tmp_path, monkeypatch, pytestconfig):
     folder, before = begun
-    here = tmp_path / "here"
+    here, all_done = tmp_path / "here", []
     shutil.copytree(folder, here)
     monkeypatch.chdir(here)
     for shown in commands_of(page):
-        check(shown, before.get(shown.command) or carry_out(shown))
+        done = before.get(shown.command) or carry_out(shown)
+        check(shown, done)
+        all_done.append((shown, done.lines))
+    if pytestconfig.getoption("--write-pages"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(console_blocks.brought_up_to_date(text, all_done, FASHION_MNIST.classes), encoding="utf-8")
 
 
 def test_pages_for_newcomers_are_among_them():
@@ -143,3 +149,14 @@ def test_numbers_and_classes_may_differ(shown):
 )
 def test_words_order_and_names_may_not(shown, wanted, nearest):
     assert console_blocks.missing(shown, PRINTED, NAMES) == f"not printed: {wanted}\nnearest:     {nearest}"
+
+
+def test_a_page_is_brought_up_to_date():
+    audit, train = console_blocks.shown_on(PAGE + "    epoch 3/3 loss 1  *\n    ...\n    bag  7%\n")
+    printed = ["epoch 1/3 loss 3.5", "epoch 3/3 loss 0.5", "shirt 50%", "bag  51%", "Written: a.csv"]
+    done = [(audit, ["4 found in bag", "bag/1.png", "", "Not clean: see above."]), (train, printed)]
+    page = PAGE.replace(" \\\n        --epochs", " --epochs") + "    epoch 3/3 loss 1  *\n    ...\n    bag  7%\n"
+    new = console_blocks.brought_up_to_date(page, done, NAMES)
+    assert new == page.replace("3 found in t-shirt", "4 found in bag").replace("loss 1  *", "loss 0.5").replace(
+        "bag  7%", "bag  51%"
+    )
