@@ -1,6 +1,5 @@
 """The console blocks of a page: commands behind `$`, what they print, and what of it must hold on every machine."""
 
-import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -68,6 +67,12 @@ def missing(shown: Sequence[str], printed: Sequence[str], names: Sequence[str]) 
     return None
 
 
+def num_words_in_common(one: str, other: str) -> int:
+    """Return how many words two lines begin with alike."""
+    same = [a == b for a, b in zip(one.split(), other.split(), strict=False)]
+    return [*same, False].index(False)
+
+
 def brought_up_to_date(page: str, done: Sequence[tuple[Shown, Sequence[str]]], names: Sequence[str]) -> str:
     """Return a page whose commands, in their order, show what they printed now: line for line, gaps where they were.
 
@@ -84,7 +89,7 @@ def brought_up_to_date(page: str, done: Sequence[tuple[Shown, Sequence[str]]], n
             alike = [new for new in rest if shape(new, names) == shape(line, names)]
             if not alike:
                 raise ValueError(f"$ {shown.command}\nnot printed: {line}")
-            new = max(alike, key=lambda new: len(os.path.commonprefix([new.split(), line.split()])))
+            new = max(alike, key=lambda new: num_words_in_common(new, line))
             lines[place], rest = f"    {new}".rstrip(), rest[rest.index(new) + 1 :]
             place += 1
     return "\n".join(lines)

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from depthwise.errors import UserError
-from depthwise.rules import check_freeze, check_idle, check_milestones, check_plateau, check_rivals
-
-MAX_SEED = 2**32 - 1
+from depthwise.rules import MAX_SEED, check_range, check_settings
 
 
 class Habit(NamedTuple):
@@ -25,11 +23,6 @@ HABITS = {
     "rmsprop": Habit(0.004, 0.0004, 1e-5, 1e-3),
     "adamw": Habit(0.002, 0.0002, 0.05, 1e-8),
 }
-
-
-def _check_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise UserError(f"--{name.replace('_', '-')} {value:g} is out of range: from {low:g} to {high:g}")
 
 
 def default_workers() -> int:
@@ -58,14 +51,13 @@ class SplitConfig:
     """List of pictures to leave out, as `depthwise audit --quarantine` writes it."""
 
     def __post_init__(self) -> None:
-        if self.folds and not 2 <= self.folds <= 100:
-            raise UserError(f"--folds {self.folds} is out of range: from 2 to 100")
-        _check_range("min_per_class", self.min_per_class, 1, 1_000_000)
+        check_range("folds", self.folds or None, 2, 100)
+        check_range("min_per_class", self.min_per_class, 1, 1_000_000)
         if not (0 <= self.valid < 1 and 0 <= self.test < 1 and self.valid + self.test < 1):
             raise UserError(
                 f"--valid {self.valid:g} and --test {self.test:g} must be fractions (0.15 is 15 %) with a sum below 1"
             )
-        _check_range("seed", self.seed, 0, MAX_SEED)
+        check_range("seed", self.seed, 0, MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -220,59 +212,7 @@ class TrainConfig:
     """What logits are divided by where the teacher's and ours are compared."""
 
     def __post_init__(self) -> None:
-        bounds: dict[str, tuple[float, float]] = {
-            "epochs": (1, 1_000_000),
-            "batch_size": (2, 65_536),
-            "lr": (1e-12, 1e3),
-            "warmup": (0, 0.9),
-            "momentum": (0, 0.9999),
-            "weight_decay": (0, 1),
-            "label_smoothing": (0, 0.9),
-            "clip_grad": (1e-12, 1e12),
-            "accumulate": (1, 65_536),
-            "augment_warmup": (0, 1),
-            "crop": (0, 0.5),
-            "scale_min": (0, 1),
-            "rotate": (0, 180),
-            "jitter": (0, 1),
-            "hue": (0, 0.5),
-            "pca_noise": (0, 1),
-            "policy_ops": (1, 14),
-            "policy_magnitude": (0, 10),
-            "erase": (0, 1),
-            "mixup": (0, 2),
-            "cutmix": (0, 2),
-            "progressive": (0, 4096),
-            "image_size": (8, 4096),
-            "seed": (0, MAX_SEED),
-            "rms_decay": (0, 0.9999),
-            "epsilon": (1e-16, 10),
-            "decay": (1e-6, 0.9999),
-            "decay_every": (0.01, 1_000_000),
-            "warmup_epochs": (0, self.epochs),
-            "warmup_steps": (0, 1_000_000_000),
-            "ema": (0, 0.999999),
-            "patience": (1, 1_000_000),
-            "unfreeze_after": (1, self.epochs - 1),
-            "frozen_views": (1, 100),
-            "layer_decay": (0.01, 1),
-            "distill_weight": (0.01, 1),
-            "distill_temperature": (0.1, 100),
-        }
-        for name, (low, high) in bounds.items():
-            _check_range(name, getattr(self, name), low, high)
-        values = vars(self)
-        check_idle(values, {field.name: field.default for field in fields(self)})
-        for check in (check_freeze, check_milestones, check_plateau, check_rivals):
-            check(values)
-        if self.short_side and not (self.short_side == (0, 0) or 8 <= self.short_side[0] <= self.short_side[1] <= 4096):
-            low, high = self.short_side
-            raise UserError(f"--short-side {low} {high}: give the smallest and the largest length, from 8 to 4096 px")
-        crops = {"--crop": self.crop, "--scale-min": self.scale_min, "--short-side": any(self.short_side or ())}
-        if len(given := [flag for flag, value in crops.items() if value]) > 1:
-            raise UserError(f"{' and '.join(given)} are rules for where to cut: give one of them")
-        if self.compile and self.kernels == "fused":
-            raise UserError("--compile translates PyTorch's kernels: --kernels fused does not go with it")
+        check_settings(vars(self), {field.name: field.default for field in fields(self)})
 
     @property
     def peak_lr(self) -> float:

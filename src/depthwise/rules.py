@@ -1,4 +1,4 @@
-"""Which settings of a training run make sense together. `given` is all of a TrainConfig, by name."""
+"""Which settings of a training run make sense, alone and together. `given` is all of a TrainConfig, by name."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ from typing import Any
 from depthwise.errors import UserError
 
 Settings = Mapping[str, Any]
+MAX_SEED = 2**32 - 1
 PLATEAU_EPOCHS = 5
 """Epochs without improvement after which `plateau` lowers the learning rate, unless told otherwise."""
 FALLING = ("step", "exponential", "plateau")
@@ -32,9 +33,67 @@ RIVALS = (
 )
 
 
+def ranges(epochs: int) -> dict[str, tuple[float, float]]:
+    """Return the smallest and the largest value of each setting that is a number, for a run of so many epochs."""
+    return {
+        "epochs": (1, 1_000_000),
+        "batch_size": (2, 65_536),
+        "lr": (1e-12, 1e3),
+        "warmup": (0, 0.9),
+        "momentum": (0, 0.9999),
+        "weight_decay": (0, 1),
+        "label_smoothing": (0, 0.9),
+        "clip_grad": (1e-12, 1e12),
+        "accumulate": (1, 65_536),
+        "augment_warmup": (0, 1),
+        "crop": (0, 0.5),
+        "scale_min": (0, 1),
+        "rotate": (0, 180),
+        "jitter": (0, 1),
+        "hue": (0, 0.5),
+        "pca_noise": (0, 1),
+        "policy_ops": (1, 14),
+        "policy_magnitude": (0, 10),
+        "erase": (0, 1),
+        "mixup": (0, 2),
+        "cutmix": (0, 2),
+        "progressive": (0, 4096),
+        "image_size": (8, 4096),
+        "seed": (0, MAX_SEED),
+        "rms_decay": (0, 0.9999),
+        "epsilon": (1e-16, 10),
+        "decay": (1e-6, 0.9999),
+        "decay_every": (0.01, 1_000_000),
+        "warmup_epochs": (0, epochs),
+        "warmup_steps": (0, 1_000_000_000),
+        "ema": (0, 0.999999),
+        "patience": (1, 1_000_000),
+        "unfreeze_after": (1, epochs - 1),
+        "frozen_views": (1, 100),
+        "layer_decay": (0.01, 1),
+        "distill_weight": (0.01, 1),
+        "distill_temperature": (0.1, 100),
+    }
+
+
 def flag(name: str) -> str:
     """Return the flag of a setting."""
     return f"--{name.replace('_', '-')}"
+
+
+def check_range(name: str, value: float | None, low: float, high: float) -> None:
+    """Raise UserError for a number that is too small or too large; None is not given."""
+    if value is not None and not low <= value <= high:
+        raise UserError(f"{flag(name)} {value:g} is out of range: from {low:g} to {high:g}")
+
+
+def check_settings(given: Settings, usual: Settings) -> None:
+    """Raise UserError for the first setting that is not possible, or makes no sense beside others."""
+    for name, (low, high) in ranges(given["epochs"]).items():
+        check_range(name, given[name], low, high)
+    check_idle(given, usual)
+    for check in (check_freeze, check_milestones, check_plateau, check_rivals, check_cuts, check_compile):
+        check(given)
 
 
 def idle(given: Settings, usual: Settings) -> dict[str, str]:
@@ -94,3 +153,21 @@ def check_plateau(given: Settings) -> None:
             f"--patience {given['patience']} stops before --schedule plateau has lowered the rate, which it does after "
             f"{wait:g} epochs without a better one: give more patience, or a smaller --decay-every"
         )
+
+
+def check_cuts(given: Settings) -> None:
+    """Raise UserError for a short side that is none, and for two rules for where to cut."""
+    if given["short_side"]:
+        low, high = given["short_side"]
+        if not ((low, high) == (0, 0) or 8 <= low <= high <= 4096):
+            raise UserError(f"--short-side {low} {high}: give the smallest and the largest length, from 8 to 4096 px")
+    cuts = ("crop", "scale_min", "short_side")
+    wanted = [flag(name) for name in cuts if given[name] and given[name] != (0, 0)]
+    if len(wanted) > 1:
+        raise UserError(f"{' and '.join(wanted)} are rules for where to cut: give one of them")
+
+
+def check_compile(given: Settings) -> None:
+    """Raise UserError for fused kernels in a network that torch.compile translates."""
+    if given["compile"] and given["kernels"] == "fused":
+        raise UserError("--compile translates PyTorch's kernels: --kernels fused does not go with it")

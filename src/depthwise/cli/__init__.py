@@ -12,7 +12,7 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
-from depthwise.cli import answering, judging, learning, networks, pictures, reporting  # noqa: F401  # registers them
+from depthwise.cli import answering, judging, learning, measuring, networks, pictures, reporting  # noqa: F401  # registers
 from depthwise.cli.app import app
 from depthwise.cli.resuming import going_on, spell_out_resume
 from depthwise.errors import Interrupted, UserError

@@ -1,4 +1,4 @@
-"""Commands that use a model: predict, explain, export, verify, bench."""
+"""Commands that use a model: predict, explain, export, verify."""
 
 import json
 import os
@@ -17,11 +17,9 @@ from depthwise.cli.app import (
     Factory,
     ImageSize,
     Overwrite,
-    Threads,
     Views,
     Workers,
     app,
-    bench_app,
     terminal_of,
 )
 from depthwise.errors import UserError, require
@@ -258,80 +256,4 @@ def verify(
     if found:
         print(f"\n{evaluation_text(found)}")
     print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
-    return 0
-
-
-@bench_app.default
-def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, json_: AsJson = False) -> int:
-    """Measure how fast a model answers on this machine, by engine, threads and batch, and how much memory it takes.
-
-    What answers fastest is remembered, for many pictures and for one at a time: evaluate takes the former from then on,
-    depthwise.load in Python either.
-
-    Example: depthwise bench model.onnx
-
-    Parameters
-    ----------
-    model
-        An exported file (.onnx and .xml need no torch), or a run folder or a model file (then PyTorch computes).
-    seconds
-        About how long to measure times; memory comes on top. What does not fit in is left out, and said so.
-    """
-    if model.suffix not in (".onnx", ".xml", ".tflite"):
-        require("torch", "train", "measuring a model file in PyTorch")
-    from depthwise.deploy.engine import SUFFIXES
-    from depthwise.report.measured import bench_text
-    from depthwise.workflows.benching import bench as run_bench
-
-    found = run_bench(model, seconds=seconds, factory=factory, console=terminal_of(is_say_result=False))
-    if json_:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
-        return 0
-    named = shlex.quote(str(model))
-    step = f"predict {named} PHOTO..." if model.suffix in SUFFIXES else f"export {named} --out model.onnx"
-    print(f"{bench_text(found)}\n\nNext: depthwise {step}")
-    return 0
-
-
-@bench_app.command(name="kernels")
-def bench_kernels(
-    *,
-    model: str = "mobilenet_v2",
-    image_size: int | None = None,
-    batch_size: int = 32,
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
-    threads: Threads = None,
-    json_: AsJson = False,
-) -> int:
-    """Measure where in a network's training the fused kernels beat PyTorch's on this machine, and what is used.
-
-    Example: depthwise bench kernels --model mobilenet_v2
-
-    Parameters
-    ----------
-    model
-        Network; all names: depthwise models.
-    image_size
-        Side of its input in px; by default the paper's.
-    batch_size
-        Pictures in a step; no more than 16 of them are measured.
-    precision
-        auto: bfloat16 where the processor has it.
-    """
-    require("torch", "train", "measuring kernels")
-    from depthwise.report.measured import kernels_text
-    from depthwise.workflows.bench_kernels import bench_kernels as run_bench
-
-    found = run_bench(
-        model,
-        image_size=image_size,
-        batch_size=batch_size,
-        precision=precision,
-        threads=threads,
-        console=terminal_of(is_say_result=False),
-    )
-    if json_:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
-        return 0
-    print(f"{kernels_text(found)}\n\nNext: depthwise train PHOTOS --model {model}   (--kernels auto, torch or fused)")
     return 0

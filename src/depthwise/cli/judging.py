@@ -1,4 +1,4 @@
-"""Commands that judge models: calibrate, compare."""
+"""Commands that judge models: evaluate, calibrate, compare."""
 
 import json
 import shlex
@@ -7,8 +7,85 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Device, Factory, Workers, app, name_skipped, terminal_of
+from depthwise.cli.app import (
+    AsJson,
+    Device,
+    Engine,
+    EngineThreads,
+    Factory,
+    ImageSize,
+    Views,
+    Workers,
+    app,
+    name_skipped,
+    terminal_of,
+)
 from depthwise.errors import require
+
+
+@app.command(sort_key=5)
+def evaluate(
+    model: Path,
+    data: Path | None = None,
+    /,
+    *,
+    split: Literal["train", "valid", "test", "all"] = "test",
+    allow_other_split: Annotated[bool, Parameter(negative="")] = False,
+    views: Views = "1",
+    image_size: ImageSize = None,
+    target_error: float | None = None,
+    json_: AsJson = False,
+    factory: Factory = None,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    threads: EngineThreads = None,
+    workers: Workers = None,
+) -> int:
+    """Tell how good a model is and how sure that is: accuracy, calibration, recall and precision per class.
+
+    Example: depthwise evaluate runs/first --split test
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file.
+    data
+        Pictures with classes; by default those that the run was given.
+    split
+        Which part of them.
+    allow_other_split
+        Evaluate even on pictures that the run used otherwise.
+    target_error
+        Say how many photos would prove that at most this share of answers is wrong (0.01).
+    """
+    from depthwise.deploy.engine import SUFFIXES, Choice
+    from depthwise.workflows.evaluation import evaluate as run_evaluate
+
+    if model.suffix not in SUFFIXES:
+        require("torch", "train", "evaluating a model file")
+    terminal = terminal_of(is_say_result=False)
+    result = run_evaluate(
+        model,
+        data,
+        split,
+        views=views,
+        image_size=image_size,
+        target_error=target_error,
+        allow_other_split=allow_other_split,
+        factory=factory,
+        device=device,
+        choice=Choice(engine, threads),
+        workers=workers,
+        console=terminal,
+    )
+    from depthwise.report.judgement import calibration_line, evaluation_text
+
+    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_text(result))
+    name_skipped(result.skipped, terminal)
+    if not json_:
+        print("\n" + calibration_line(split, result.assessment.error_before, result.calibration_error))
+        print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
+    return 1 if result.skipped else 0
 
 
 @app.command(sort_key=5)

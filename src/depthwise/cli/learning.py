@@ -1,4 +1,4 @@
-"""Commands that make a model and tell how good it is: demo, train, evaluate."""
+"""Commands that make a model: demo, train, find-lr."""
 
 import json
 import shlex
@@ -11,14 +11,9 @@ from cyclopts import Parameter
 from depthwise.cli.app import (
     AsJson,
     Device,
-    Engine,
-    EngineThreads,
-    Factory,
     Given,
-    ImageSize,
     Overwrite,
     Threads,
-    Views,
     Workers,
     app,
     name_skipped,
@@ -128,6 +123,7 @@ def train(
     """
     require("torch", "train", "training")
     from depthwise.artifact import read_card
+    from depthwise.report.judgement import calibration_line
     from depthwise.workflows.run_folder import RunFolder
     from depthwise.workflows.staged_training import train as run_train
 
@@ -160,15 +156,11 @@ def train(
     print(f"Best: {which} with {result.best_top1:.2%} of the validation pictures right; in {folder}")
     if best.exists():
         found = read_card(best).calibration
-        print(_calibration_line("valid", found["error_before"], found["error_after"]))
+        print(calibration_line("valid", found["error_before"], found["error_after"]))
     if report:
         _report(result.folder, config or TrainFlags(), device, workers, terminal)
     print(f"Next: depthwise evaluate {folder} --split test")
     return 1 if result.skipped else 0
-
-
-def _calibration_line(split: str, before: float, after: float) -> str:
-    return f"Calibration error ({split}): {before:.1%} before the temperature, {after:.1%} with it"
 
 
 def _report(folder: Path, config: TrainConfig, device: str, workers: int | None, terminal: "Terminal") -> None:
@@ -182,71 +174,6 @@ def _report(folder: Path, config: TrainConfig, device: str, workers: int | None,
         print(f"Report: {page}")
     except UserError as error:
         terminal.warn(f"the run is complete, but its page was not written: {error}")
-
-
-@app.command(sort_key=5)
-def evaluate(
-    model: Path,
-    data: Path | None = None,
-    /,
-    *,
-    split: Literal["train", "valid", "test", "all"] = "test",
-    allow_other_split: Annotated[bool, Parameter(negative="")] = False,
-    views: Views = "1",
-    image_size: ImageSize = None,
-    target_error: float | None = None,
-    json_: AsJson = False,
-    factory: Factory = None,
-    device: Device = "auto",
-    engine: Engine = "auto",
-    threads: EngineThreads = None,
-    workers: Workers = None,
-) -> int:
-    """Tell how good a model is and how sure that is: accuracy, calibration, recall and precision per class.
-
-    Example: depthwise evaluate runs/first --split test
-
-    Parameters
-    ----------
-    model
-        A run folder or a model file.
-    data
-        Pictures with classes; by default those that the run was given.
-    split
-        Which part of them.
-    allow_other_split
-        Evaluate even on pictures that the run used otherwise.
-    target_error
-        Say how many photos would prove that at most this share of answers is wrong (0.01).
-    """
-    from depthwise.deploy.engine import SUFFIXES, Choice
-    from depthwise.workflows.evaluation import evaluate as run_evaluate
-
-    if model.suffix not in SUFFIXES:
-        require("torch", "train", "evaluating a model file")
-    terminal = terminal_of(is_say_result=False)
-    result = run_evaluate(
-        model,
-        data,
-        split,
-        views=views,
-        image_size=image_size,
-        target_error=target_error,
-        allow_other_split=allow_other_split,
-        factory=factory,
-        device=device,
-        choice=Choice(engine, threads),
-        workers=workers,
-        console=terminal,
-    )
-    from depthwise.report.judgement import evaluation_text
-
-    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_text(result))
-    name_skipped(result.skipped, terminal)
-    if not json_:
-        print("\n" + _calibration_line(split, result.assessment.error_before, result.calibration_error))
-        print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
-    return 1 if result.skipped else 0
 
 
 @app.command(sort_key=4)

@@ -33,6 +33,11 @@ def evaluation_text(evaluation: Evaluation) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def calibration_line(split: str, before: float, after: float) -> str:
+    """Return what the temperature does to the calibration error, both from 0 to 1."""
+    return f"Calibration error ({split}): {before:.1%} before the temperature, {after:.1%} with it"
+
+
 def _headline(split: str, found: Assessment) -> str:
     scores, macro, groups = found.scores, found.averages.macro, ""
     if found.num_groups < scores.num_images:
