@@ -8,10 +8,12 @@ A part stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`.
 
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from statistics import mean
 
 import performance
+import python_names
 import shipping
 import solar_cells
 import unaided
@@ -33,7 +35,9 @@ PAGES = (
     "docs/speed.md",
     "docs/export.md",
     "docs/solar_cells.md",
+    "docs/python.md",
 )
+WIDTH = 120
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -357,8 +361,8 @@ def input_() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__.rstrip("_"): part
-    for part in (
+    make.__name__.rstrip("_"): make
+    for make in (
         demo,
         demo_short,
         fashion_mnist,
@@ -376,8 +380,26 @@ PARTS: dict[str, Callable[[], str]] = {
         engines,
     )
 }
-PARTS |= performance.PARTS | shipping.PARTS | solar_cells.PARTS | unaided.PARTS
+PARTS |= performance.PARTS | python_names.PARTS | shipping.PARTS | solar_cells.PARTS | unaided.PARTS
 PARTS |= {"results": results_page.table, "results_commands": results_page.commands}
+
+
+def part(name: str) -> str:
+    """Return a generated part; its prose is wrapped, its tables and code are not."""
+    lines, is_code = [], False
+    for line in PARTS[name]().split("\n"):
+        is_code ^= line.startswith("```")
+        is_prose = not is_code and not line.startswith("|")
+        indent = "  " if line.startswith("- ") else ""
+        lines += wrapped(line, indent) if is_prose and len(line) > WIDTH else [line]
+    return "\n".join(lines)
+
+
+def wrapped(line: str, indent: str) -> list[str]:
+    """Return a line of prose as lines of WIDTH; what stands in backticks is not torn."""
+    whole = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), line)
+    lines = textwrap.wrap(whole, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def main(*, is_check: bool) -> int:
@@ -386,7 +408,7 @@ def main(*, is_check: bool) -> int:
     for page in PAGES:
         path = ROOT / page
         old = path.read_text(encoding="utf-8")
-        new = PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", old)
+        new = PART.sub(lambda match: f"{match[1]}{part(match[2])}\n{match[3]}", old)
         if new != old:
             stale.append(page)
             if not is_check:

@@ -48,14 +48,15 @@ def batch_one() -> str:
             f"- From a JPEG of 600 x 400 px to its answer: {step['whole']:.1f} ms. Alone, decoding takes "
             f"{step['decode']:.1f}, resizing {step['resize']:.1f} and ONNX Runtime {step['network']:.1f}.",
             f"- The network: PyTorch {torch_ms:.1f} ms, ONNX Runtime {times['onnxruntime float']}, OpenVINO "
-            f"{times['openvino float']}. Five times PyTorch would be {torch_ms / 5:.1f} ms; its "
-            f"{found['macs'] / 1e6:.0f} million multiply-adds alone take {least_ms:.1f} at the "
-            f"{found['peak_macs_per_s'] / 1e9:.0f} billion a second of this core's product of two float32 matrices. "
-            f"ONNX Runtime reaches {least_ms / onnx_ms:.0%} of that, depthwise layers included; "
-            f"{5 * least_ms / torch_ms:.0%} would be needed.",
-            f"- No option of ONNX Runtime gets there: {options['as they come']:.1f} ms as they come, {best:.1f} with "
-            f"the best other, and the same call took {onnx_ms:.1f} beside the engines: less is scatter. With "
-            f"fewer digits: OpenVINO in bfloat16 {times['openvino-bf16 float']}, INT8 in OpenVINO "
+            f"{times['openvino float']}.",
+            f"- How much faster could it be? Five times as fast as PyTorch is {torch_ms / 5:.1f} ms. Its "
+            f"{found['macs'] / 1e6:.0f} million multiply-adds alone take {least_ms:.1f} ms on this core "
+            f"({found['peak_macs_per_s'] / 1e9:.0f} billion a second in a product of two float32 matrices). ONNX "
+            f"Runtime reaches {least_ms / onnx_ms:.0%} of that, depthwise layers included; five times would need "
+            f"{5 * least_ms / torch_ms:.0%}.",
+            f"- No option of ONNX Runtime reaches that: {options['as they come']:.1f} ms without options, {best:.1f} "
+            f"with the best one; smaller differences are chance, as the same call took {onnx_ms:.1f} ms beside the "
+            f"other engines. With fewer digits: OpenVINO in bfloat16 {times['openvino-bf16 float']}, INT8 in OpenVINO "
             f"{times['openvino int8']}, in ONNX Runtime {times['onnxruntime int8']}.",
             "",
             f"`{found['network']}`, 224 px, one thread, CPU time, medians, while the machine did other work. "

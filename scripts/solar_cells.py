@@ -53,17 +53,24 @@ def elpv_accuracy() -> str:
     )
 
 
+def _share(rows: list[Any]) -> str:
+    if len(rows) > 1:
+        return f"{mean(row['test']['top1'] for row in rows):.1%} (mean of {len(rows)} seeds)"
+    low, high = rows[0]["test"]["top1_interval"]
+    return f"{rows[0]['test']['top1']:.1%} (one run, 95 % interval {low:.1%} to {high:.1%})"
+
+
 def elpv_short() -> str:
     """Return one sentence on photos without a flag."""
     found = newest("elpv")
     rows = [runs(found, "finetune", split) for split in SPLITS]
     if not all(rows):
         return f"Solar cells: {MISSING}."
-    kept, random = (mean(row["test"]["top1"] for row in some) for some in rows)
+    kept, random = (_share(some) for some in rows)
     minutes = mean(row["train_s"] for row in rows[0] if row["train_s"]) / 60
     return (
-        f"Photos of solar cells, good or defective, `depthwise train` without a flag: {kept:.1%} of the test photos "
-        f"right after {minutes:.0f} minutes; on a random split as the paper's {random:.1%}, where its VGG-19 had "
+        f"Photos of solar cells, good or defective, `depthwise train` without a flag: {kept} of the test photos right "
+        f"after {minutes:.0f} minutes. On a random split, as in the paper, {random}; the paper's VGG-19 had "
         f"{PAPER[0][1]:.1%} ([worked example](docs/solar_cells.md); {witness(found)})."
     )
 

@@ -1,6 +1,7 @@
 """The code on the pages of docs/ does what the pages say."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def test_the_code_about_weights_runs():
     for code in python_of("weights.md"):
         exec(code, space)
     assert build_of(space["model"]).origin == "as-is"
+
+
+def test_the_way_from_photos_to_an_answer_in_python_runs(photos, tmp_path, monkeypatch, capsys):
+    shutil.copytree(photos, tmp_path / "photos")
+    for name in ("photo.jpg", "a.jpg", "b.jpg"):
+        shutil.copyfile(next(photos.rglob("*.jpg")), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    space = {}
+    exec(python_of("python.md")[0].replace('"epochs": 20', '"epochs": 2'), space)
+    assert space["found"].scores.confusion.sum() == 6
+    assert capsys.readouterr().out.count("%\n") == 2
 
 
 def test_a_block_replaced_in_fifteen_lines_trains_and_predicts(photos, tmp_path, monkeypatch, capsys):

@@ -99,7 +99,7 @@ def _table(rows: Sequence[Entry]) -> str:
 def _papers_top1(spec: ModelSpec) -> str:
     if spec.top1 is None:
         return "-"
-    where = spec.top1_source.partition(";")[0]
+    where = re.split(r";(?![^\[(]*[\])])", spec.top1_source)[0]  # the first source; brackets may hold semicolons
     if spec.top1_protocol.partition(" ")[0] not in where:
         where += f", {spec.top1_protocol}"
     return f"{spec.top1:.1f} % ({where})"

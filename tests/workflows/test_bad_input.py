@@ -250,6 +250,13 @@ def test_evaluating_on_training_pictures_is_refused(photos, trained, tmp_path, c
     assert run(["evaluate", str(trained), str(manifest)]) == 2
     assert "the result would not be honest" in capsys.readouterr().err
     assert run(["evaluate", str(trained), str(manifest), "--allow-other-split"]) == 0
+    assert "pictures that the run used otherwise may be among these" in capsys.readouterr().err
+
+
+def test_a_file_away_from_its_run_says_that_it_knows_no_split(photos, trained, tmp_path, capsys):
+    shutil.copy(trained / "best.safetensors", tmp_path / "sent.safetensors")
+    assert run(["evaluate", str(tmp_path / "sent.safetensors"), str(photos)]) == 0
+    assert "what the model was trained on is not known here: evaluating all 36 pictures" in capsys.readouterr().err
 
 
 def test_evaluating_on_renamed_copies_of_training_pictures_is_refused(photos, trained, tmp_path, capsys):

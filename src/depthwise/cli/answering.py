@@ -188,7 +188,7 @@ def export(
     data
         Photos to compare on; by default the run's validation photos.
     int8
-        Compute in whole numbers, calibrated on training photos: a quarter of the size.
+        Compute in whole numbers, calibrated on training photos: two to three times smaller, not always faster.
     max_loss
         With --int8: the share of the validation photos that may be lost (0.01: one in a hundred); else layers go back
         to float, and if that does not help, nothing is written.

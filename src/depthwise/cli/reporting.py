@@ -29,7 +29,7 @@ def report(
 ) -> int:
     """Write a page that shows a run: curves, accuracy with intervals, confusion, mistakes, and how it was made.
 
-    Of several runs the page compares them. A page is one file that needs no network.
+    Of several runs the page compares them. A page is one file that opens offline.
 
     Example: depthwise report runs/first
 

@@ -44,6 +44,8 @@ def choose_photos(
     records = _choose_records(index, used, split, console)
     if split in ("train", "all") and used:
         console.warn("training pictures are among these: the result says nothing about new ones")
+    elif allow_other_split:
+        console.warn("pictures that the run used otherwise may be among these: the result may be too good")
     if not allow_other_split:
         _refuse_known([r.path for r in records], {r.path: r.split for r in used.records} if used else {}, split)
     known = {r.hash: r.split for r in used.records if r.hash} if used and not allow_other_split else {}
@@ -71,7 +73,8 @@ def _choose_records(index: Index, used: Index | None, split: str, console: Quiet
         return ours
     if index.is_split or any(record.path in paths for record in (used.records if used else ())):
         raise UserError(f"{index.source} has no pictures in the split {split!r}")
-    console.say(f"{index.source} has no split and is new to the model: evaluating all {len(index.records):,} pictures.")
+    what = "is new to the run" if used else "what the model was trained on is not known here"
+    console.say(f"{index.source} has no split, and {what}: evaluating all {len(index.records):,} pictures.")
     return index.records
 
 
