@@ -1,6 +1,7 @@
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_workers
@@ -53,6 +54,30 @@ def test_a_value_out_of_range_is_named_with_its_flag_and_bounds(setting: dict[st
     with pytest.raises(UserError) as got:
         TrainConfig(**setting)
     assert message in str(got.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"optimizer": "adam"}, "--optimizer 'adam': expected one of sgd, rmsprop, adamw"),
+        ({"channels": 2}, "--channels 2: expected 1 or 3"),
+        ({"epochs": 2.5}, "--epochs 2.5: expected a whole number"),
+        ({"epochs": True}, "--epochs True: expected a whole number"),
+        ({"lr": "0.1"}, "--lr '0.1': expected a number"),
+        ({"flip": 1}, "--flip 1: expected true or false"),
+        ({"milestones": [30, 60]}, "--milestones [30, 60]: expected text"),
+        ({"set": "width=0.5"}, "--set 'width=0.5': expected a list"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_with_what_is_expected(setting: dict[str, Any], message: str):
+    with pytest.raises(UserError) as got:
+        TrainConfig(**setting)
+    assert str(got.value) == message
+
+
+def test_numbers_of_numpy_are_numbers():
+    numbers: Any = {"epochs": np.int64(3), "lr": np.float32(0.5)}
+    assert TrainConfig(**numbers).peak_lr == 0.5
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 import os
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 from depthwise.errors import UserError
-from depthwise.rules import MAX_SEED, check_range, check_settings
+from depthwise.rules import MAX_SEED, check_kinds, check_range, check_settings
 
 
 class Habit(NamedTuple):
@@ -76,6 +77,12 @@ class SaveEvery:
         if not (number.isascii() and number.isdigit() and int(number)):
             raise UserError(f"--save-every {text}: give a number of steps (200) or of seconds (300s)")
         return cls(seconds=float(number)) if text.endswith("s") else cls(steps=int(number))
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """Return what each of TrainConfig's fields may hold."""
+    return get_type_hints(TrainConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +219,7 @@ class TrainConfig:
     """What logits are divided by where the teacher's and ours are compared."""
 
     def __post_init__(self) -> None:
+        check_kinds(vars(self), _kinds())
         check_settings(vars(self), {field.name: field.default for field in fields(self)})
 
     @property

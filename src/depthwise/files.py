@@ -2,10 +2,13 @@
 
 import contextlib
 import hashlib
+import json
 import os
+import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from depthwise.errors import CannotWrite
 
@@ -49,14 +52,16 @@ class Disk:
 DISK = Disk()
 
 
-def write_whole(path: Path, data: bytes, *, keep: Path | None = None) -> None:
+def write_whole(path: Path, data: bytes, *, keep: Path | None = None, is_shared: bool = False) -> None:
     """Write `data` to `path` so that after any crash `path` holds the old bytes or the new ones.
 
     A temporary file beside it, fsync, rename, fsync of the folder. With `keep`, the old file gets that name first: a
-    crash between the two renames leaves the old bytes there and nothing at `path`. Raises CannotWrite naming the file
-    when the disk is full or the place cannot be written; the old file is then as it was, and no temporary file stays.
+    crash between the two renames leaves the old bytes there and nothing at `path`. `is_shared`: several may write it at
+    a time, and the last one's bytes stay. Raises CannotWrite naming the file when the disk is full or the place cannot
+    be written; the old file is then as it was, and no temporary file stays.
     """
-    temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed process left is written over
+    mark = f".{secrets.token_hex(4)}" if is_shared else ""  # else one name: what a killed process left is written over
+    temporary = path.with_name(f".{path.name}{mark}.tmp")
     had_old = path.exists()
     try:
         with DISK.create(temporary) as file:
@@ -108,6 +113,28 @@ def cache_folder() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "depthwise"
+
+
+def read_kept(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of the cache folder; an empty one where none can be read."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def keep(path: Path, more: Mapping[str, Any]) -> None:
+    """Add `more` to the JSON object in a file of the cache folder, where other processes may do the same.
+
+    Raises CannotWrite, which nobody needs to stop at: what is not kept is found out again.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = read_kept(path) | more  # read now: another may have added something meanwhile
+        write_whole(path, (json.dumps(whole, indent=1) + "\n").encode(), is_shared=True)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {error.strerror} (DEPTHWISE_CACHE names another folder)") from error
 
 
 def digest_of_code(folder: Path) -> str:

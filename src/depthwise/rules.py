@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from depthwise.errors import UserError
 
@@ -81,10 +83,53 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def is_cut(value: Any) -> bool:
+    """Tell whether a rule for where to cut is on: `short_side` is off as (0, 0)."""
+    return bool(value) and value != (0, 0)
+
+
 def check_range(name: str, value: float | None, low: float, high: float) -> None:
     """Raise UserError for a number that is too small or too large; None is not given."""
     if value is not None and not low <= value <= high:
         raise UserError(f"{flag(name)} {value:g} is out of range: from {low:g} to {high:g}")
+
+
+def check_kinds(given: Settings, kinds: Mapping[str, Any]) -> None:
+    """Raise UserError for a setting that is not of its kind: flags are checked when they are read, recipes here."""
+    for name, kind in kinds.items():
+        if not _is_of(given[name], kind):
+            words = _words(kind)
+            allowed = " or ".join(words) if len(words) <= 2 else f"one of {', '.join(words)}"
+            raise UserError(f"{flag(name)} {given[name]!r}: expected {allowed}")
+
+
+KINDS: dict[type, tuple[type, str]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+    tuple: (tuple, "a list"),
+}
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_of(value, one) for one in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is NoneType:
+        return value is None
+    plain = get_origin(kind) or kind
+    return isinstance(value, KINDS[plain][0]) and isinstance(value, bool) == (plain is bool)
+
+
+def _words(kind: Any) -> list[str]:
+    """Return what a kind allows, for people."""
+    if get_origin(kind) in (Union, UnionType):
+        return [word for one in get_args(kind) if one is not NoneType for word in _words(one)]
+    if get_origin(kind) is Literal:
+        return list(map(str, get_args(kind)))
+    return [KINDS[get_origin(kind) or kind][1]]
 
 
 def check_settings(given: Settings, usual: Settings) -> None:
@@ -161,8 +206,7 @@ def check_cuts(given: Settings) -> None:
         low, high = given["short_side"]
         if not ((low, high) == (0, 0) or 8 <= low <= high <= 4096):
             raise UserError(f"--short-side {low} {high}: give the smallest and the largest length, from 8 to 4096 px")
-    cuts = ("crop", "scale_min", "short_side")
-    wanted = [flag(name) for name in cuts if given[name] and given[name] != (0, 0)]
+    wanted = [flag(name) for name in ("crop", "scale_min", "short_side") if is_cut(given[name])]
     if len(wanted) > 1:
         raise UserError(f"{' and '.join(wanted)} are rules for where to cut: give one of them")
 

@@ -137,6 +137,17 @@ def test_ordered_batches_show_all_in_order_and_unchanged(number, sizes):
     assert all(np.array_equal(batch.images, data.images[batch.labels]) for batch in found)
 
 
+def test_blending_begins_as_the_other_changes_do():
+    data = dataset(64)
+    how = Augmentation(mixup=1.0, augment_warmup=2.0)
+    first, half, last = (np.concatenate([b.shares for b in batches(data, how=how, epoch=e)]) for e in range(3))
+    assert (first == 1).all()
+    assert 0.25 < (half == 1).mean() < 0.75
+    assert (last == 1).mean() < 0.1
+    shown = {image.tobytes() for batch in batches(data, how=how, epoch=0) for image in batch.images}
+    assert shown == {image.tobytes() for image in data.images}
+
+
 MIXES = [Augmentation(mixup=0.4), Augmentation(cutmix=1.0), Augmentation(crop=0.2, flip=True, mixup=0.4, cutmix=1.0)]
 
 

@@ -18,5 +18,9 @@ def test_sizes_never_shrink_and_end_at_the_last(num_epochs, first, last):
     assert sizes[-1] == last
 
 
+def test_a_search_that_outlasts_the_epochs_stays_at_the_last_size():
+    assert [epoch_size(epoch, 10, 128, 224) for epoch in range(8, 14)] == [224] * 6
+
+
 def test_without_a_first_size_all_epochs_have_the_last():
     assert {epoch_size(epoch, 5, 0, 224) for epoch in range(5)} == {224}

@@ -28,6 +28,11 @@ def test_the_rate_falls_along_half_a_cosine_to_nearly_zero():
     assert 0 < last < 0.5 / 1000
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_run_that_goes_on_with_fewer_pictures_ends_with_no_rate_and_never_below(schedule: Any):
+    assert [rate(step, schedule=schedule) for step in (100, 105)] == pytest.approx([0.0, 0.0])
+
+
 def test_without_warm_up_the_first_step_has_the_full_rate():
     assert rate(0, 10, lr=0.1, warmup=0) == 0.1
 

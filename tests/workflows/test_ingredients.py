@@ -55,8 +55,9 @@ def big(photos, tmp_path_factory) -> Path:
         {"optimizer": "adamw", "class_balance": "sampler", "schedule": "plateau", "decay_every": 1},
         {"teacher": "big", "class_balance": "weights", "warmup_steps": 2},
         {"freeze": "stages:3", "unfreeze_after": 1, "layer_decay": 0.7, "ema": 0.9},
+        {"freeze": "stages:3", "unfreeze_after": 1},
     ],
-    ids=["rmsprop-average", "adamw-sampler", "teacher", "stages"],
+    ids=["rmsprop-average", "adamw-sampler", "teacher", "stages", "stages-at-one-rate"],
 )
 def test_a_stopped_run_goes_on_to_the_same_bytes(settings, big, photos, tmp_path):
     if "teacher" in settings:

@@ -1,6 +1,8 @@
 """`train --recipe`: settings by name, and the one that suits the pictures."""
 
 import json
+import shlex
+import shutil
 import signal
 import tomllib
 from dataclasses import replace
@@ -12,6 +14,7 @@ from conftest import write_photos
 from depthwise import artifact
 from depthwise.cli import run
 from depthwise.console import Quiet
+from depthwise.data.augment import resolve
 from depthwise.data.index import read_index
 from depthwise.errors import Interrupted, UserError
 from depthwise.models.registry import model_info
@@ -86,6 +89,8 @@ def test_a_flag_given_goes_above_the_recipe_even_where_it_is_the_default():
         ("resnet_cifar", {"decay_every": 30.0}),
         ("resnet_cifar", {"epochs": 1}),
         ("efficientnet", {"warmup_steps": 100}),
+        ("efficientnet", {"warmup_steps": 0}),
+        ("efficientnet", {"warmup": 0.0}),
         ("finetune", {"layer_decay": 0.75}),
         ("finetune", {"optimizer": "rmsprop", "rms_decay": 0.95}),
         ("finetune", {"epsilon": 1e-7}),
@@ -119,6 +124,17 @@ def test_what_belonged_to_another_optimiser_or_schedule_is_left_behind():
     assert [stage.lr for stage in finetune.stages({"optimizer": "sgd"})] == [0.02, None]
     assert [finetune.stages(w)[-1].keep_statistics for w in ({}, {"optimizer": "sgd"})] == [True, False]
     assert [stage.lr for stage in read_recipe("finetune").stages({"lr": 0.003})] == [0.02, 0.003]
+    assert [stage.weight_decay for stage in finetune.stages({"weight_decay": 0.05})] == [None, 0.05]
+
+
+def test_a_wish_for_no_warm_up_leaves_the_recipe_s_behind():
+    found = read_recipe("efficientnet").stages({"warmup": 0.0})[-1]
+    assert (found.warmup, found.warmup_epochs) == (0.0, None)
+
+
+def test_a_rule_for_where_to_cut_that_is_off_leaves_the_recipe_s_alone():
+    assert read_recipe("efficientnet").stages({"short_side": (0, 0)})[-1].scale_min == 0.08
+    assert resolve(dw.TrainConfig(short_side=(0, 0))).crop == 0.08
 
 
 def test_what_is_counted_in_epochs_follows_their_number():
@@ -187,6 +203,58 @@ def test_stopped_in_either_stage_and_resumed_it_ends_with_the_same_bits(photos, 
         assert (out / name).read_bytes() == (staged / name).read_bytes()
 
 
+def test_stopped_in_the_second_stage_it_goes_on_with_its_own_photos_wherever_it_is(photos, recipe, staged, tmp_path):
+    out, moved, wishes = tmp_path / "run", tmp_path / "moved", {**SMALL, "recipe": recipe}
+    with pytest.raises(Interrupted):
+        dw.train(photos, out, wishes, console=Stopping(14), **HOW)
+    others = write_photos(tmp_path / "others", seed=1)
+    with pytest.raises(UserError, match=r"head was started with other settings:\n  DATA: "):
+        dw.train(others, out, wishes, resume="auto", **HOW)
+    out.rename(moved)
+    dw.train(photos, moved, wishes, resume="auto", **HOW)
+    assert (moved / "best.safetensors").read_bytes() == (staged / "best.safetensors").read_bytes()
+
+
+def test_pictures_left_out_in_the_first_stage_are_told(photos, recipe, tmp_path, capsys):
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos/red fox/broken.jpg").write_bytes(b"no picture")
+    flags = ["--recipe", recipe, "--image-size", "32", "--batch-size", "8", "--workers", "0", "--threads", "1"]
+    out = tmp_path / "run"
+    assert run(["train", str(tmp_path / "photos"), "--out", str(out), *flags, "--freeze", "stages:2"]) == 1
+    assert "broken.jpg" in capsys.readouterr().err
+    start = json.loads((out / "starts.jsonl").read_text().splitlines()[0])
+    assert start["num_skipped"] == 1
+    assert start["command"].split("train")[1] == (
+        f" {tmp_path}/photos --out {out} --recipe {recipe} --batch-size 8 --image-size 32 --freeze stages:2 --threads 1"
+    )
+    assert "broken.jpg" in (out / "report.html").read_text()
+
+
+def test_stages_start_from_a_model_of_ours_and_the_noted_command_does_it_again(recipe, staged, photos, tmp_path):
+    flags = ["--recipe", recipe, "--image-size", "32", "--batch-size", "8", "--workers", "0", "--no-report"]
+    out = tmp_path / "run"
+    assert run(["train", str(photos), "--out", str(out), *flags, "--init", str(staged), "--epochs", "1"]) == 0
+    command = shlex.split(json.loads((out / "starts.jsonl").read_text())["command"])
+    assert command[command.index("--init") + 1] == str(staged)
+    assert run([*command[1:], "--overwrite", "--no-report", "--workers", "0"]) == 0
+
+
+def test_a_run_that_is_replaced_has_no_say_in_the_recipe(photos, tmp_path, capsys):
+    flags = ["train", str(photos), "--out", str(tmp_path / "run"), "--epochs", "1", "--no-report"]
+    assert run([*flags, "--recipe", "lenet5"]) == 0
+    capsys.readouterr()
+    assert run([*flags, "--overwrite", "--model", "lenet5"]) == 0
+    assert "Recipe scratch-small" in capsys.readouterr().out
+
+
+def test_a_resumed_run_with_a_recipe_of_ones_own_asks_for_its_file(photos, tmp_path, capsys):
+    (tmp_path / "mine.toml").write_text('model = "lenet5"\nepochs = 1\n')
+    flags = ["train", str(photos), "--out", str(tmp_path / "run"), "--no-report"]
+    assert run([*flags, "--recipe", str(tmp_path / "mine.toml")]) == 0
+    assert run([*flags, "--resume"]) == 2
+    assert "a recipe of yours, mine: name its file again by --recipe" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("side", "wishes", "name"),
     [
@@ -230,7 +298,8 @@ def test_auto_says_what_it_chose_and_a_resumed_run_keeps_it(photos, tmp_path, ca
         ("epoch = 3", "no settings of depthwise train: epoch"),
         ("[head]\nfrost = 1", "no settings of depthwise train: frost"),
         ("epochs = 0", "--epochs 0 is out of range"),
-        ('epochs = "many"', "--recipe wrong"),
+        ('epochs = "many"', "wrong.toml: --epochs 'many': expected a whole number"),
+        ('class_balance = "weight"', "--class-balance 'weight': expected one of none, weights, sampler, logit-adjust"),
     ],
 )
 def test_a_wrong_recipe_says_what_is_wrong(tmp_path, text, message):

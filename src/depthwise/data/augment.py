@@ -18,6 +18,7 @@ from depthwise.data.augment_maps import box_maps, identity, in_pixels, mirror_ma
 from depthwise.data.augment_policy import change_pixels, draw_policy, policy_maps
 from depthwise.data.order import Ids, uniform
 from depthwise.data.warp import Images, recolour, warp
+from depthwise.rules import is_cut
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,16 @@ def resolve(config: TrainConfig) -> Augmentation:
         return Augmentation()
     given = {f.name: v for f in fields(Augmentation) if (v := getattr(config, f.name)) is not None}
     preset = dict(PRESETS[config.augment])
-    if any(given.get(name) for name in CROPS):
+    if any(is_cut(given.get(name)) for name in CROPS):
         preset = {name: value for name, value in preset.items() if name not in CROPS}
     values = {**preset, **given}
     share = values.pop("augment_warmup", 0.0)
     return Augmentation(**values, augment_warmup=share * max(1, config.epochs - 1))
+
+
+def are_changed(ids: Ids, seed: int, epoch: int, how: Augmentation) -> NDArray[np.bool_]:
+    """Return which samples are changed at all in this epoch, (B,)."""
+    return uniform(ids, seed, epoch, IS_CHANGED) < how.share(epoch)
 
 
 def augment(
@@ -98,9 +104,9 @@ def augment(
     """
     if how.is_none and pictures.shape[1] == side:
         return pictures[rows]
-    if how.share(epoch) == 1:
+    is_changed = are_changed(ids, seed, epoch, how)
+    if is_changed.all():
         return _changed(pictures, rows, ids, seed, epoch, how, side)
-    is_changed = uniform(ids, seed, epoch, IS_CHANGED) < how.share(epoch)
     left = rows[~is_changed]
     images = np.empty((len(rows), side, side, pictures.shape[3]), np.uint8)
     images[is_changed] = _changed(pictures, rows[is_changed], ids[is_changed], seed, epoch, how, side)

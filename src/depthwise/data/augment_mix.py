@@ -20,6 +20,10 @@ class Plan(NamedTuple):
     shares: NDArray[np.float64]  # (B,): of the sample itself, in [0, 1]
     is_cut: NDArray[np.bool_]  # (B,): CutMix, else mixup
 
+    def without(self, left: NDArray[np.bool_]) -> "Plan":
+        """Return the plan with these samples, (B,), as they are."""
+        return self._replace(shares=np.where(left, 1.0, self.shares))
+
 
 def plan_mix(ids: Ids, seed: int, epoch: int, *, mixup: float, cutmix: float) -> Plan:
     """Draw partners and shares for the samples of a whole batch; where both kinds are on, either with probability 1/2.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from depthwise.config import TrainConfig
 from depthwise.data.audit import parallel
-from depthwise.data.augment import Augmentation, augment, resolve
+from depthwise.data.augment import Augmentation, are_changed, augment, resolve
 from depthwise.data.augment_mix import blend, plan_mix
 from depthwise.data.cache import Dataset
 from depthwise.data.order import Ids, balanced_order, batch_sizes, deal, epoch_order
@@ -70,6 +70,7 @@ def training_batches(
         if not (how.mixup or how.cutmix):
             return batch
         plan = plan_mix(ids[whole], seed, epoch, mixup=how.mixup, cutmix=how.cutmix)
+        plan = plan.without(~are_changed(ids[whole], seed, epoch, how))
         partners = plan.partners[mine]
         is_here = (partners >= mine.start) & (partners < mine.stop)
         others = np.empty_like(batch.images)

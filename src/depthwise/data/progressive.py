@@ -11,7 +11,7 @@ def epoch_size(epoch: int, num_epochs: int, first: int, last: int) -> int:
     2021, arXiv:2104.00298, algorithm 1, whose regularisation grows as well: ours does not. `first` 0: always `last`.
     """
     num_stages = min(NUM_STAGES, num_epochs)
-    stage = epoch * num_stages // num_epochs
+    stage = min(epoch * num_stages // num_epochs, num_stages - 1)  # a search for a learning rate may go on for longer
     if not first or stage == num_stages - 1:
         return last
     size = first + (last - first) * stage / (num_stages - 1)

@@ -1,10 +1,9 @@
 """Which kernel computes which place of a network: PyTorch's or ours, by a short measurement, kept per machine."""
 
 import copy
-import json
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from depthwise import files
+from depthwise.errors import CannotWrite
 from depthwise.kernels.modules import Fused
 from depthwise.kernels.swap import fuse
 from depthwise.machine import processor
@@ -42,8 +42,9 @@ def choose(model: nn.Module, images: Tensor, *, precision: str) -> dict[str, str
 
     Forward and backward of a place alone, on random numbers, both ways by turns; `faster` of the two best times.
     Blocks inside of a block come first: a block of fused kernels is held against the best that its parts can do. What
-    was measured on this machine before, with as many threads and the same versions, is not measured again. The
-    network is not changed, nor is torch's random state. Compiling kernels for the first time takes longer than this.
+    was measured on this machine before, with as many threads and the same versions, is not measured again, where the
+    cache folder can be written. The network is not changed, nor is torch's random state. Compiling kernels for the
+    first time takes longer than this.
     """
     kept = _read()
     chosen: dict[str, str] = {}
@@ -148,23 +149,16 @@ def _sources() -> str:
     return files.digest_of_code(Path(__file__).parent)[:8]
 
 
-def _all() -> Iterator[tuple[str, dict[str, str]]]:
-    try:
-        values = json.loads((files.cache_folder() / "kernels.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    if isinstance(values, dict):
-        yield from ((machine, ways) for machine, ways in values.items() if isinstance(ways, dict))
+def _store() -> Path:
+    return files.cache_folder() / "kernels.json"
 
 
 def _read() -> dict[str, str]:
     """Return the ways that this machine chose before."""
-    ways = dict(_all()).get(_machine(), {})
-    return {key: way for key, way in ways.items() if way in ("fused", "torch")}
+    ways = files.read_kept(_store()).get(_machine())
+    return {key: way for key, way in ways.items() if way in ("fused", "torch")} if isinstance(ways, dict) else {}
 
 
 def _write(ways: Mapping[str, str]) -> None:
-    path = files.cache_folder() / "kernels.json"
-    os.makedirs(path.parent, exist_ok=True)
-    whole = {**dict(_all()), _machine(): dict(ways)}
-    files.write_whole(path, (json.dumps(whole, indent=1, sort_keys=True) + "\n").encode())
+    with suppress(CannotWrite):
+        files.keep(_store(), {_machine(): _read() | ways})

@@ -16,7 +16,7 @@ import torch
 from depthwise import files
 from depthwise import kernels as kernels_package
 from depthwise.console import Quiet
-from depthwise.errors import UserError
+from depthwise.errors import CannotWrite, UserError
 from depthwise.machine import num_processors, processor
 from depthwise.models.create import create_model
 from depthwise.models.registry import model_info
@@ -81,15 +81,16 @@ def choose(task: Task, wish: Wish, num_images: int | None = None, console: Quiet
         return Choice(_method(task, ways[0], wish), {})
     task = replace(task, batch_size=min(task.batch_size, MOST_IMAGES))
     path, key = files.cache_folder() / "methods.json", _key(task, wish)
-    kept = _read(path)
+    kept = files.read_kept(path)
     try:
         return Choice(Method.from_json(kept[key]["method"]), kept[key]["times_s"])
     except (KeyError, TypeError):
         choice = _measure(task, ways, wish, console)
         give_back_free_memory()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = _read(path) | {key: {"method": choice.method.to_json(), "times_s": dict(choice.times_s)}}
-    files.write_whole(path, (json.dumps(whole, indent=1) + "\n").encode())
+    try:
+        files.keep(path, {key: {"method": choice.method.to_json(), "times_s": dict(choice.times_s)}})
+    except CannotWrite as error:
+        console.warn(f"{error}; what was measured now is measured again for the next run")
     return choice
 
 
@@ -173,15 +174,6 @@ def _key(task: Task, wish: Wish) -> str:
         "kernels": files.digest_of_code(Path(kernels_package.__file__).parent),
     }
     return json.dumps(values, sort_keys=True, default=str)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return what was measured before; what cannot be read is measured anew."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def make_step(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from depthwise.config import TrainConfig
-from depthwise.training.stages import rate_factors
+from depthwise.training.stages import frozen_at_first, rate_factors
 
 BETA2 = 0.999
 """AdamW's share of the old mean square (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1)."""
@@ -37,12 +37,14 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
 def parameter_groups(model: nn.Module, config: TrainConfig) -> Iterable[dict[str, Any]]:
     """Yield groups of parameters that share weight decay and the factor of the learning rate, `rate_factor`.
 
-    Batch norm and biases do not decay (Goyal et al. 2017, arXiv:1706.02677, section 5.3).
+    Batch norm and biases do not decay (Goyal et al. 2017, arXiv:1706.02677, section 5.3). What is frozen at first has
+    groups of its own: in one group SGD's momentum has begun for all weights, or for none.
     """
-    factors = rate_factors(model, config.layer_decay)
-    for factor in sorted(set(factors.values())):
-        mine = [parameter for parameter in model.parameters() if factors[parameter] == factor]
+    factors, late = rate_factors(model, config.layer_decay), frozen_at_first(model, config)
+    for kind in sorted({(factor, parameter in late) for parameter, factor in factors.items()}):
+        mine = [parameter for parameter in model.parameters() if (factors[parameter], parameter in late) == kind]
         weights, vectors = ([p for p in mine if (p.ndim > 1) == is_weight] for is_weight in (True, False))
+        factor = kind[0]
         yield {"params": weights, "weight_decay": config.weight_decay, "rate_factor": factor}
         yield {"params": vectors, "weight_decay": 0.0, "rate_factor": factor}
 

@@ -24,9 +24,8 @@ def learning_rate(step: int, steps_per_epoch: int, config: TrainConfig, history:
     num_steps, num_warmup = config.epochs * steps_per_epoch, num_warmup_steps(steps_per_epoch, config)
     if step < num_warmup:
         return config.peak_lr * (step + 1) / (num_warmup + 1)
-    return config.peak_lr * _factor(
-        step, steps_per_epoch, (step - num_warmup) / (num_steps - num_warmup), config, history
-    )
+    share = min(1.0, (step - num_warmup) / (num_steps - num_warmup))  # above 1 where pictures were taken away since
+    return config.peak_lr * _factor(step, steps_per_epoch, share, config, history)
 
 
 def num_warmup_steps(steps_per_epoch: int, config: TrainConfig) -> int:

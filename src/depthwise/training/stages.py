@@ -67,6 +67,15 @@ def freeze_stages(model: nn.Module, config: TrainConfig, epoch: int) -> None:
             layer.requires_grad_(is_over or number >= config.num_frozen_stages)
 
 
+def frozen_at_first(model: nn.Module, config: TrainConfig) -> set[nn.Parameter]:
+    """Return the weights that `--freeze stages:N` keeps, for some epochs or for all."""
+    if not config.num_frozen_stages:
+        return set()
+    assert isinstance(model, Network)  # check_stages has seen to it
+    first = stages(model)[: config.num_frozen_stages]
+    return {parameter for stage in first for layer in stage for parameter in layer.parameters()}
+
+
 def is_frozen(norm: _BatchNorm) -> bool:
     """Tell whether a batch norm belongs to layers that do not learn: then its statistics stay, too."""
     return norm.affine and not norm.weight.requires_grad

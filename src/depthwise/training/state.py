@@ -84,9 +84,9 @@ class TrainState:
 
 
 def _like(memory: Tensor, parameter: Tensor) -> Tensor:
-    """Return a copy that lies in memory as the parameter does; a single number (AdamW's step) stays where it is."""
+    """Return a copy that lies in memory as the parameter does; a single number (AdamW's step) on its device."""
     if memory.ndim == 0:
-        return memory.clone()
+        return memory.to(parameter.device, copy=True)
     is_nhwc = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if is_nhwc else torch.contiguous_format
     return memory.to(parameter.device).clone(memory_format=layout)

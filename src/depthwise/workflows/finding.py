@@ -14,7 +14,7 @@ from typing import Any, Literal
 from depthwise import files
 from depthwise.deploy.engine import Choice
 from depthwise.deploy.verify import fingerprint
-from depthwise.errors import UserError
+from depthwise.errors import CannotWrite, UserError
 from depthwise.machine import num_processors, processor
 
 PACKAGES = ("onnxruntime", "openvino")
@@ -43,13 +43,13 @@ def _identity(model: Path) -> list[Any]:
 
 def has_passed(model: Path) -> bool:
     """Return whether `note_passed` saw this file here, as it is now."""
-    return _read(_passed()).get(str(model.resolve())) == _identity(model)
+    return files.read_kept(_passed()).get(str(model.resolve())) == _identity(model)
 
 
 def note_passed(model: Path) -> None:
     """Remember that a file computes here what it should. Where nothing can be kept, it is asked again next time."""
-    with suppress(OSError, UserError):
-        _keep(_passed(), {str(model.resolve()): _identity(model)})
+    with suppress(CannotWrite):
+        files.keep(_passed(), {str(model.resolve()): _identity(model)})
 
 
 def _key(model: Path) -> str:
@@ -69,29 +69,20 @@ def _version(package: str) -> str:
         return ""
 
 
-def _read(store: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(store.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _keep(store: Path, more: dict[str, Any]) -> None:
-    store.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(store, (json.dumps(_read(store) | more, indent=1) + "\n").encode())
-
-
 def keep(model: Path, fastest: Mapping[Work, Choice]) -> None:
-    """Remember how pictures are answered fastest. Each choice must have passed the file's own pictures here."""
-    _keep(_store(), {_key(model): {work: asdict(choice) for work, choice in fastest.items()}})
+    """Remember how pictures are answered fastest. Each choice must have passed the file's own pictures here.
+
+    Raises CannotWrite where nothing can be kept.
+    """
+    files.keep(_store(), {_key(model): {work: asdict(choice) for work, choice in fastest.items()}})
 
 
 def best(model: Path, asked: Choice, work: Work) -> Choice | None:
     """Return what was found for this file, machine and these versions; None without, or where `asked` says how."""
-    if asked != Choice() or not model.is_file() or not _store().is_file():
+    known = files.read_kept(_store())
+    if asked != Choice() or not known or not model.is_file():
         return None
     try:
-        return Choice(**_read(_store())[_key(model)][work])
+        return Choice(**known[_key(model)][work])
     except (KeyError, TypeError, UserError):
         return None

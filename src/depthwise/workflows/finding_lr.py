@@ -22,7 +22,7 @@ from depthwise.workflows.computing import settle_method
 from depthwise.workflows.devices import choose_device, set_threads
 from depthwise.workflows.run_folder import RunFolder
 from depthwise.workflows.settling import settle
-from depthwise.workflows.staged_training import OWN, settle_recipe
+from depthwise.workflows.staged_training import settle_recipe
 from depthwise.workflows.teaching import read_teacher
 from depthwise.workflows.training_data import load_pictures
 from depthwise.workflows.training_start import Request, new_card, plan
@@ -78,8 +78,9 @@ def find_lr(
     """
     console = console or Quiet()
     if not isinstance(config, TrainConfig):
-        wishes = {**({"recipe": OWN} if init else {}), **(config or {})}
-        config = settle_recipe(Path(data), None, wishes, console).stages(wishes)[-1]
+        wishes = dict(config or {})
+        recipe, _ = settle_recipe(Path(data), None, wishes, init, console)
+        config = recipe.stages(wishes)[-1]
     config = settle(config, init)
     low, high = low or config.peak_lr / 1000, high or config.peak_lr * 100
     if not 0 < low < high:

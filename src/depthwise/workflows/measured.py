@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from depthwise import files
 from depthwise.artifact import Card
@@ -15,6 +15,7 @@ from depthwise.deploy.engine import Choice
 from depthwise.deploy.export import describe, to_onnx
 from depthwise.deploy.measure import interleave
 from depthwise.deploy.verify import noise
+from depthwise.errors import CannotWrite
 from depthwise.machine import num_processors, processor
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec
@@ -93,6 +94,8 @@ class Kept:
 
     def __init__(self, path: Path, measure: Callable[[Ask], Measured] = measure_network) -> None:
         self.path, self.measure = path, measure
+        self.failure: CannotWrite | None = None
+        """Why nothing could be kept, where that was tried in vain."""
 
     def has(self, ask: Ask) -> bool:
         """Return whether this was measured before."""
@@ -103,20 +106,14 @@ class Kept:
         found = None if refresh else self._found(ask)
         if found is None:
             found = self.measure(ask)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            whole = self._read() | {ask.key: asdict(found)}  # read again: another process may have measured, too
-            files.write_whole(self.path, (json.dumps(whole, indent=1) + "\n").encode())
+            try:
+                files.keep(self.path, {ask.key: asdict(found)})
+            except CannotWrite as error:
+                self.failure = error
         return found
 
     def _found(self, ask: Ask) -> Measured | None:
         try:
-            return Measured(**self._read()[ask.key])
+            return Measured(**files.read_kept(self.path)[ask.key])
         except (KeyError, TypeError):
             return None
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            values = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return values if isinstance(values, dict) else {}

@@ -14,7 +14,7 @@ from typing import Any
 from depthwise.config import TrainConfig
 from depthwise.data.augment import CROPS
 from depthwise.errors import UserError
-from depthwise.rules import idle
+from depthwise.rules import idle, is_cut
 
 HEAD = "head"
 USUAL = {field.name: field.default for field in fields(TrainConfig)}
@@ -40,13 +40,17 @@ class Recipe:
         """
         last = {**beside(self.values, wishes), **wishes, "recipe": self.name}
         if self.head is None:
-            return [_config(last, self.name)]
+            return [_config(last)]
         head = {name: value for name, value in last.items() if name not in NOT_FROZEN}
-        head |= _belonging(self.head, {**self.values, **self.head}, wishes)
+        own = _belonging(self.head, {**self.values, **self.head}, wishes)
+        for chief, belonging in BELONG.items():  # what is meant for the last stage's optimiser is not for another one
+            if chief in own and own[chief] != last.get(chief, USUAL[chief]):
+                head = {name: value for name, value in head.items() if name not in belonging}
+        head |= own
         in_vain = idle({**USUAL, **head}, USUAL)
         head = {name: value for name, value in head.items() if name not in in_vain}
         last = {name: value for name, value in last.items() if name not in ONLY_FROZEN}
-        return [_config(values, self.name) for values in (head, last)]
+        return [_config(head), _config(last)]
 
 
 NOT_FROZEN = ("teacher", "distill_weight", "distill_temperature", "layer_decay", "unfreeze_after", "keep_statistics")
@@ -60,7 +64,7 @@ BELONG = {
 """Settings that hold for one optimiser or schedule: a wish for another one leaves them behind. Batch norm with its
 statistics kept holds back no step that is too large: SGD at its usual rate ends at chance with it."""
 ONE_OF = (("warmup", "warmup_epochs", "warmup_steps"), ("decay_every", "milestones"), CROPS)
-"""Settings of which one is enough: a wish for one leaves the others behind."""
+"""Settings of which one is enough: a wish for one leaves the others behind, but that a rule for where to cut is off."""
 
 
 def beside(values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def beside(values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, An
     kept = {name: value for name, value in values.items() if name not in wishes}
     kept = _belonging(kept, values, wishes)
     for group in ONE_OF:
-        if any(wishes.get(name) for name in group):
+        if any(is_cut(wishes.get(name)) if group is CROPS else wishes.get(name) is not None for name in group):
             kept = {name: value for name, value in kept.items() if name not in group}
     if "epochs" in wishes and "epochs" in values:
         waits = {**values, **wishes}.get("schedule") == "plateau"
@@ -129,7 +133,10 @@ def _parse(name: str, text: str, source: str) -> Recipe:
     if unknown:
         raise UserError(f"--recipe {source}: no settings of depthwise train: {', '.join(unknown)}")
     recipe = Recipe(name, _first_comment(text), values, head)
-    recipe.stages({})  # wrong values are found here
+    try:
+        recipe.stages({})
+    except UserError as error:
+        raise UserError(f"--recipe {source}: {error}") from error
     return recipe
 
 
@@ -142,9 +149,5 @@ def _first_comment(text: str) -> str:
     return "\n".join(lines)
 
 
-def _config(values: dict[str, Any], name: str) -> TrainConfig:
-    settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    try:
-        return TrainConfig(**settings)
-    except TypeError as error:  # a word where a number should be
-        raise UserError(f"--recipe {name}: {error}") from error
+def _config(values: dict[str, Any]) -> TrainConfig:
+    return TrainConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

@@ -122,7 +122,10 @@ def recommend(
             left_out[reason].append(ask.spec.name)
         else:
             worth.append(ask)
-    measured = _measure(worth, kept, left_out, refresh, console or Quiet())
+    console = console or Quiet()
+    measured = _measure(worth, kept, left_out, refresh, console)
+    if kept.failure:
+        console.warn(f"{kept.failure}; what was measured now is measured again the next time")
     choices = [
         Choice(ask.spec.name, ask.image_size, known, found, budget.has_room_for(found))
         for ask, found in measured

@@ -3,9 +3,10 @@
 import platform
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwise.config import SplitConfig, TrainConfig
@@ -27,7 +28,7 @@ def describe_start(
 ) -> dict[str, Any]:
     """Return a row of starts.jsonl."""
     return {
-        "command": command_of(request),
+        "command": request.command or _command(request),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine,
         "environment": environment(),
@@ -35,6 +36,15 @@ def describe_start(
         "num_skipped": len(skipped),
         "skipped": [{"path": str(item.path), "error": item.detail} for item in skipped[:MOST]],
     }
+
+
+def with_findings(row: dict[str, Any], earlier: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a row of starts.jsonl with the notes and the pictures left out of an earlier stage's rows, too."""
+    rows = [*earlier, row]
+    notes = dict.fromkeys(note for one in rows for note in one["notes"])
+    skipped = [item for one in rows for item in one["skipped"]]
+    num_skipped = sum(one["num_skipped"] for one in rows)
+    return {**row, "notes": [*notes][:MOST], "num_skipped": num_skipped, "skipped": skipped[:MOST]}
 
 
 def environment() -> dict[str, str]:
@@ -54,45 +64,63 @@ def _version(package: str) -> str:
         return ""
 
 
-def command_of(request: "Request") -> str:
-    """Return the command line that starts or goes on with this run: the recipe and what differs from it."""
-    words = ["depthwise", "train", str(request.data), "--out", str(request.folder.path)]
-    if request.init:
-        words += ["--init", str(request.init)]
-    words += _train_flags(request.config) + _split_flags(request)
-    if request.threads is not None:
-        words += ["--threads", str(request.threads)]
-    if request.device != "auto":
-        words += ["--device", request.device]
-    words += ["--tensorboard"] * request.tensorboard + ["--resume"] * request.is_resumed
-    return shlex.join(words)
+def command_line(
+    data: str | Path,
+    out: Path,
+    settings: Mapping[str, Any],
+    *,
+    init: str | Path | None = None,
+    split: SplitConfig | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    tensorboard: bool = False,
+    is_resumed: bool = False,
+) -> str:
+    """Return the command line that starts a run, or goes on with it; `settings` are the flags that it takes."""
+    words = ["depthwise", "train", str(data), "--out", str(out)]
+    words += ["--init", str(init)] * (init is not None)
+    words += [word for name, value in settings.items() for word in _flag(name, value)]
+    if split:  # its seed is the run's
+        words += [word for name, value in differing(split, SplitConfig(seed=split.seed)) for word in _flag(name, value)]
+    words += ["--threads", str(threads)] * (threads is not None) + ["--device", device] * (device != "auto")
+    return shlex.join(words + ["--tensorboard"] * tensorboard + ["--resume"] * is_resumed)
 
 
-def _train_flags(config: TrainConfig) -> list[str]:
+def _command(request: "Request") -> str:
+    return command_line(
+        *(request.data, request.folder.path, _settings(request.config)),
+        init=request.init,
+        split=request.split,
+        threads=request.threads,
+        device=request.device,
+        tensorboard=request.tensorboard,
+        is_resumed=request.is_resumed,
+    )
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return the recipe and what differs from it; all that differs from the defaults for a recipe of one's own."""
     try:
-        usual = read_recipe(config.recipe).stages({})[-1]
+        name, usual = config.recipe, read_recipe(config.recipe).stages({})[-1]
     except UserError:
-        config = replace(config, recipe="none")
-        usual = TrainConfig()
-    return ["--recipe", config.recipe, *_flags(config, usual)]
+        name, usual = "none", TrainConfig()
+    return {"recipe": name, **dict(differing(replace(config, recipe=name), replace(usual, recipe=name)))}
 
 
-def _split_flags(request: "Request") -> list[str]:
-    """Return the flags of the split; its seed is the run's."""
-    return _flags(request.split, SplitConfig(seed=request.split.seed)) if request.split else []
-
-
-def _flags(given: TrainConfig | SplitConfig, usual: TrainConfig | SplitConfig) -> list[str]:
-    """Return the settings that differ from the usual ones as flags."""
-    flags: list[str] = []
+def differing(given: TrainConfig | SplitConfig, usual: TrainConfig | SplitConfig) -> Iterator[tuple[str, Any]]:
+    """Yield the settings that differ from the usual ones."""
     for field in fields(given):
-        name, value = field.name, getattr(given, field.name)
-        if value is None or value == getattr(usual, name):
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        if isinstance(value, bool):
-            flags.append(flag if value else f"--no-{flag[2:]}")
-        else:
-            flags += [word for item in (value if isinstance(value, tuple) else (value,)) for word in (flag, str(item))]
-    return flags
+        if getattr(given, field.name) != getattr(usual, field.name):
+            yield field.name, getattr(given, field.name)
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    """Return the words of one setting; none where it is open."""
+    flag = f"--{name.replace('_', '-')}"
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag[2:]}"]
+    if name == "short_side":
+        return [flag, *map(str, value)]
+    return [word for item in (value if isinstance(value, tuple) else (value,)) for word in (flag, str(item))]

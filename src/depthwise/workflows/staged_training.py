@@ -11,11 +11,13 @@ from depthwise.console import Quiet
 from depthwise.data.index import read_index
 from depthwise.errors import UserError
 from depthwise.workflows.recipe_choice import choose_recipe, recorded_recipe
-from depthwise.workflows.recipes import HEAD, Recipe, read_recipe
+from depthwise.workflows.recipes import HEAD, Recipe, read_recipe, recipe_names
 from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.run_record import command_line
 from depthwise.workflows.settling import refuse_rivals
 from depthwise.workflows.training import TrainResult, default_folder
 from depthwise.workflows.training import train as train_once
+from depthwise.workflows.training_start import Earlier
 
 OWN = "none"
 """The recipe where training starts from a model of ours, which knows its own settings best."""
@@ -43,28 +45,42 @@ def train(
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one talks
     console, wishes = console if console and is_first else Quiet(), dict(config or {})
     refuse_rivals(init, wishes.get("pretrained"), how.get("resume", "never"), overwrite=how.get("overwrite", False))
-    if init:
-        wishes.setdefault("recipe", OWN)
-    stages = settle_recipe(Path(data), out, wishes, console).stages(wishes)
+    begun = Path(out) if out and how.get("resume") == "auto" else None
+    recipe, name = settle_recipe(Path(data), begun, wishes, init, console)
+    stages = recipe.stages(wishes)
     folder = RunFolder(Path(out) if out else default_folder(data, stages[-1].model))
     if len(stages) == 1:
         return train_once(data, folder.path, stages[0], init=init, console=console, **how)
-    return _train_both(data, folder, stages, init, console, how)
+    told = [name for name in ("split", "threads", "device", "tensorboard") if name in how]
+    command = command_line(
+        *(data, folder.path, {"recipe": name, **wishes}),
+        init=init,
+        is_resumed=how.get("resume") == "auto",
+        **{name: how[name] for name in told},
+    )
+    return _train_both(data, folder, stages, init, console, {**how, "command": command})
 
 
-def settle_recipe(data: Path, out: str | Path | None, wishes: dict[str, Any], console: Quiet) -> Recipe:
-    """Return the recipe asked for; for "auto" that of the run that is there, else the one that suits the pictures.
+def settle_recipe(
+    data: Path, begun: Path | None, wishes: dict[str, Any], init: str | Path | None, console: Quiet
+) -> tuple[Recipe, str]:
+    """Return the recipe asked for, with what it is called by; it is taken out of the wishes.
 
-    It is taken out of the wishes.
+    For "auto" that of the run `begun`, which is to go on, else the one that suits the pictures. With `init` none, and
+    of one that is named all but its weights.
     """
-    name = wishes.pop("recipe", "auto")
+    if init:
+        wishes.setdefault("pretrained", None)
+    name = wishes.pop("recipe", OWN if init else "auto")
     if name != "auto":
-        return read_recipe(name)
-    if recorded := recorded_recipe(Path(out)) if out else None:
-        return read_recipe(recorded)
+        return read_recipe(name), name
+    if recorded := recorded_recipe(begun) if begun else None:
+        if recorded not in ("none", *recipe_names()):
+            raise UserError(f"{begun} was started with a recipe of yours, {recorded}: name its file again by --recipe")
+        return read_recipe(recorded), recorded
     choice = choose_recipe(read_index(data), wishes)
     console.say(f"Recipe {choice.name}: {choice.why}. (Another one: --recipe NAME)")
-    return read_recipe(choice.name)
+    return read_recipe(choice.name), choice.name
 
 
 def _train_both(
@@ -75,17 +91,18 @@ def _train_both(
     console: Quiet,
     how: dict[str, Any],
 ) -> TrainResult:
-    first = RunFolder(folder.path / HEAD)
+    first, skipped = RunFolder(folder.path / HEAD), ()
+    earlier = Earlier(first, Path(data), Path(init) if init else None, stages[0])
     is_resumed = how.get("resume") == "auto" and folder.has_checkpoint
     if not is_resumed:
         folder.check_free(overwrite=how.get("overwrite", False))
         console.say("Stage 1 of 2: the last layer alone, on what the frozen layers make of the pictures.")
-        train_once(data, first.path, stages[0], init=init, within=folder, console=console, **how)
+        skipped = train_once(data, first.path, stages[0], init=init, within=folder, console=console, **how).skipped
     if not first.best.exists():
         raise UserError(f"{first.path} is gone, which {folder.path} began with; start again by --overwrite")
     console.say("Stage 2 of 2: all layers.")
     last, rest = replace(stages[-1], pretrained=None), {**how, "split": None}
-    result = train_once(first.splits, folder.path, last, init=first.path, after=first, console=console, **rest)
+    result = train_once(first.splits, folder.path, last, init=first.path, after=earlier, console=console, **rest)
     if result.best_epoch == 0:
         console.say("The last layer alone did better on the validation pictures: its model is kept.")
-    return result
+    return replace(result, skipped=(*skipped, *result.skipped))

@@ -31,6 +31,7 @@ from depthwise.workflows.tensorboard_events import Events
 from depthwise.workflows.training_data import TrainingPictures, load_pictures
 from depthwise.workflows.training_drive import drive
 from depthwise.workflows.training_start import (
+    Earlier,
     Plan,
     Request,
     check_unchanged,
@@ -74,8 +75,9 @@ def train(
     threads: int | None = None,
     workers: int | None = None,
     cache_size: float | None = None,
-    after: RunFolder | None = None,
+    after: Earlier | None = None,
     within: RunFolder | None = None,
+    command: str | None = None,
     console: Quiet | None = None,
 ) -> TrainResult:
     """Train on `data` (splits.csv, a folder with splits, or class folders) and keep everything in the folder `out`.
@@ -86,7 +88,8 @@ def train(
     further runs (`open_store`). `tensorboard` also writes events to RUN/tensorboard. Started by torchrun, all processes
     train one network together. `after` is the finished run of an earlier stage on the same pictures, whose best model
     is kept until this run finds a better one; `within` the run that this is an earlier stage of: replaced together with
-    it. Raises UserError for what the user must settle, and Interrupted (state saved) on Ctrl-C or SIGTERM.
+    it; `command` the command line of both, to be noted. Raises UserError for what the user must settle, and Interrupted
+    (state saved) on Ctrl-C or SIGTERM.
     """
     every = SaveEvery.parse(save_every)
     config = settle(config or TrainConfig(), init)
@@ -117,6 +120,7 @@ def train(
         cache_size=cache_size,
         after=after,
         within=within,
+        command=command,
     )
     with freed_memory_kept(), join(choose_device(device)) as group:
         console = console if console and group.rank == 0 else Quiet()
@@ -198,9 +202,9 @@ def _run(
     config = request.config
     events = Events(request.folder.tensorboard, state.history) if request.tensorboard and group.rank == 0 else None
     checkpoints = Checkpoints(request.folder, card, config, every, console, events=events)
-    checkpoints.start(state)
+    group.first(lambda: checkpoints.start(state))
     if request.after and state.step == 0:
-        checkpoints.begin_with(request.after.best, state)
+        checkpoints.begin_with(request.after.folder.best, state)
     store = open_store(request.cache_size)
     shown, config, normalise = what_learns(state, card, pictures, config, place, console, store)
     reports = run(

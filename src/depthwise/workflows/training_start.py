@@ -1,13 +1,13 @@
 """Where a training run begins: anew, or at its checkpoint; and whether it may."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from depthwise.artifact import Card
+from depthwise.artifact import Card, read_card
 from depthwise.config import SplitConfig, TrainConfig
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
@@ -20,7 +20,9 @@ from depthwise.models.summary import check_image_size
 from depthwise.training.stages import check_stages
 from depthwise.workflows.frozen import check_can_freeze
 from depthwise.workflows.run_folder import RunFolder
-from depthwise.workflows.run_record import describe_start
+from depthwise.workflows.run_history import read_history
+from depthwise.workflows.run_record import describe_start, with_findings
+from depthwise.workflows.settling import settle
 from depthwise.workflows.training_data import (
     TrainingPictures,
     can_mirror,
@@ -46,6 +48,15 @@ SMALL = 32
 """Largest input side, px, at which `small_input` is set."""
 
 
+class Earlier(NamedTuple):
+    """The stage before a run, and what it was asked for."""
+
+    folder: RunFolder
+    data: Path
+    init: Path | None
+    config: TrainConfig
+
+
 @dataclass(frozen=True)
 class Request:
     """What `train` was asked to do."""
@@ -68,17 +79,30 @@ class Request:
     """Hash of the teacher's file."""
     cache_size: float | None = None
     tensorboard: bool = False
-    after: RunFolder | None = None
-    """The finished run of an earlier stage, whose best model is to be beaten."""
+    after: Earlier | None = None
+    """The finished earlier stage, whose best model is to be beaten."""
     within: RunFolder | None = None
     """The run that this one is an earlier stage of."""
+    command: str | None = None
+    """The command line of all stages together."""
 
     @property
     def sources(self) -> dict[str, str]:
         """Where pictures and first weights come from: part of what a resumed run must not change."""
-        sources = {"DATA": os.path.abspath(self.data)}
+        sources = {"teacher's hash": self.teacher} if self.teacher else {}
+        if self.after:  # the folder's own, wherever it is moved to
+            return sources
         sources |= {"init": os.path.abspath(self.init)} if self.init else {}
-        return sources | ({"teacher's hash": self.teacher} if self.teacher else {})
+        return sources | {"DATA": os.path.abspath(self.data)}
+
+    @property
+    def before(self) -> "Request | None":
+        """What the earlier stage was asked for."""
+        if not self.after:
+            return None
+        folder, data, init, config = self.after
+        config = settle(config, init)
+        return replace(self, folder=folder, data=data, init=init, config=config, after=None, teacher=None)
 
 
 @dataclass(frozen=True)
@@ -108,6 +132,8 @@ def plan(request: Request, console: Quiet) -> Plan:
     """Return where to begin. Raises UserError for what the user must settle first."""
     folder = request.folder
     if request.is_resumed and folder.has_checkpoint:
+        if (before := request.before) and before.folder.last.exists():
+            _check_same_settings(read_card(before.folder.last), before)
         card, tensors = folder.read_checkpoint(console)
         if card.kind != "checkpoint":
             raise UserError(f"{folder.last}: not a checkpoint; start again with --overwrite")
@@ -182,7 +208,10 @@ def open_run(request: Request, start: Plan, card: Card, pictures: TrainingPictur
     training = {"train": request.config.to_json(), "machine": machine, "compute": card.training["compute"]}
     training["pictures"] = {"can_mirror": card.training.get("can_mirror", True)}
     folder.write_config({"model": card.model, **training, "geometry": card.geometry.to_json()})
-    folder.add_start(describe_start(request, machine, pictures.skipped, start.index.notes))
+    row = describe_start(request, machine, pictures.skipped, start.index.notes)
+    if request.after and not start.card:
+        row = with_findings(row, read_history(request.after.folder).starts)
+    folder.add_start(row)
 
 
 def new_card(request: Request, start: Plan, pictures: TrainingPictures, console: Quiet) -> Card:
