@@ -170,13 +170,13 @@ def time_to_elpv(found: Any) -> list[str]:
 def _time_to(found: Any) -> list[str]:
     targets = list(found["rows"][0]["reached_s"])
     lines = [
-        f"| system | {' | '.join(f's to {float(target):.1%}' for target in targets)} | best | epochs |",
+        f"| system | {' | '.join(f's to {100 * float(target):g}%' for target in targets)} | best | epochs |",
         f"|---|{'---:|' * (len(targets) + 2)}",
     ]
-    for row in found["rows"]:
+    for row in sorted(found["rows"], key=lambda row: not row["system"].startswith("depthwise")):
         reached = ["never" if row["reached_s"][t] is None else f"{row['reached_s'][t]:,.0f}" for t in targets]
         best = max((epoch["top1"] for epoch in row["epochs"]), default=0.0)
-        lines.append(f"| {row['system']} | {' | '.join(reached)} | {best:.1%} | {len(row['epochs'])} |")
+        lines.append(f"| {row['system']} | {' | '.join(reached)} | {best:.2%} | {len(row['epochs'])} |")
     return [*lines, "", f"One run each, at most {found['budget_s']:,.0f} s. {witness(found)}."]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from depthwise import files
-from depthwise.errors import UserError
-from depthwise.files import replace, write_whole
+from depthwise.errors import CannotWrite, UserError
+from depthwise.files import keep, read_kept, replace, write_whole
 
 
 def disk_full(*_: object) -> None:
@@ -173,3 +173,37 @@ def test_other_errors_are_not_tried_again(tmp_path, locked):
     with pytest.raises(FileNotFoundError):
         replace(tmp_path / "gone", tmp_path / "a")
     assert pauses == []
+
+
+def test_those_who_write_a_shared_file_at_a_time_do_not_meet(tmp_path, monkeypatch):
+    class Meeting(files.Disk):
+        """While one writes, another writes from beginning to end."""
+
+        def sync(self, file):
+            super().sync(file)
+            monkeypatch.setattr(files, "DISK", files.Disk())
+            write_whole(tmp_path / "a", b"another's", is_shared=True)
+            assert (tmp_path / "a").read_bytes() == b"another's"
+
+    monkeypatch.setattr(files, "DISK", Meeting())
+    write_whole(tmp_path / "a", b"mine", is_shared=True)
+    assert content(tmp_path) == {"a": b"mine"}
+
+
+def test_what_is_kept_goes_beside_what_was(tmp_path):
+    path = tmp_path / "cache" / "found.json"
+    assert read_kept(path) == {}
+    keep(path, {"a": 1, "b": 1})
+    keep(path, {"b": [2]})
+    assert read_kept(path) == {"a": 1, "b": [2]} and list(path.parent.iterdir()) == [path]
+    for damage in ("{", "[1]", "\udcff"):
+        path.write_text(damage, errors="surrogateescape")
+        assert read_kept(path) == {}
+    keep(path, {"c": 3})
+    assert read_kept(path) == {"c": 3}
+
+
+def test_a_cache_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match=r"cannot write .*found\.json: .* \(DEPTHWISE_CACHE names another folder\)"):
+        keep(tmp_path / "file" / "found.json", {"a": 1})

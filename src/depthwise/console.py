@@ -11,6 +11,11 @@ def shown(name: object) -> str:
     return "".join(c if c.isprintable() or c in _JOINERS else _escape(c) for c in str(name))
 
 
+def shown_lines(text: object) -> str:
+    """Return a text of one line or more as `shown`, but for the ends of its lines: names in it may hold anything."""
+    return "\n".join(map(shown, str(text).split("\n")))
+
+
 _JOINERS = "\u200c\u200d"
 """Of Persian, Indic and emoji spelling: not printable by Unicode's table, and harmless."""
 

@@ -131,7 +131,7 @@ def keep(path: Path, more: Mapping[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = read_kept(path) | more  # read now: another may have added something meanwhile
+        whole = {**read_kept(path), **more}  # read now: another may have added something meanwhile
         write_whole(path, (json.dumps(whole, indent=1) + "\n").encode(), is_shared=True)
     except OSError as error:
         raise CannotWrite(f"cannot write {path}: {error.strerror} (DEPTHWISE_CACHE names another folder)") from error

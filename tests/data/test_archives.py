@@ -1,4 +1,6 @@
 import io
+import lzma
+import random
 import sys
 import tarfile
 import zipfile
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from depthwise.data import archives
+from depthwise.data.audit import content_hash
 from depthwise.data.index import read_index
 from depthwise.errors import UserError
 
@@ -26,7 +29,8 @@ def zipped(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def tarred(path: Path, files: dict[str, bytes], *others: tarfile.TarInfo) -> Path:
-    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
+    form = path.suffix.lower().replace("tgz", "gz").removeprefix(".")
+    with tarfile.open(path, "w" if form == "tar" else f"w:{form}") as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -106,3 +110,42 @@ def test_a_broken_archive_is_named_and_leaves_nothing(tmp_path, name):
     assert str(path) in refused(path, tmp_path)
     path.write_bytes(b"no archive")
     assert str(path) in refused(path, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tar.bz2", "a.tar.xz"])
+def test_of_a_damaged_archive_nothing_comes_but_what_to_do(tmp_path, name):
+    maker = zipped if name == "a.zip" else tarred
+    content = maker(tmp_path / name, {key: bytes(range(256)) * 90 for key in FILES}).read_bytes()
+    rng, causes = random.Random(0), []
+    for _ in range(60):
+        spoilt = bytearray(content)
+        for _ in range(3):
+            spoilt[rng.randrange(len(spoilt))] = rng.randrange(256)
+        (tmp_path / name).write_bytes(spoilt)
+        try:
+            read_index(tmp_path / name)
+        except UserError as error:
+            assert str(tmp_path) in str(error)
+            causes.append(type(error.__cause__))
+    assert causes
+    assert name != "a.tar.xz" or lzma.LZMAError in causes
+
+
+def test_a_zip_with_a_name_that_is_no_text_is_named(tmp_path):
+    path = zipped(tmp_path / "a.zip", {**FILES, "photos/a/\u00e9.png": b"e"})
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+    assert f"{path}: cannot be unpacked: 'utf-8' codec" in refused(path, tmp_path)
+
+
+def test_two_processes_of_one_number_unpack_at_the_same_time(tmp_path, monkeypatch):
+    """As in two containers that share a cache: the second begins and ends while the first unpacks."""
+    path, unpack = zipped(tmp_path / "a.zip", FILES), archives._unpack
+
+    def slowly(archive: Path, folder: Path) -> None:
+        monkeypatch.setattr(archives, "_unpack", unpack)
+        assert len(read_index(path).records) == 4
+        unpack(archive, folder)
+
+    monkeypatch.setattr(archives, "_unpack", slowly)
+    assert len(read_index(path).records) == 4
+    assert [folder.name for folder in (tmp_path / "cache" / "archives").iterdir()] == [content_hash(path)]

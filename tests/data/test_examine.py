@@ -1,4 +1,5 @@
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from depthwise.console import Quiet
 from depthwise.data import examine as module
+from depthwise.data import ledger as ledger_module
 from depthwise.data.audit import Skipped, content_hash
 from depthwise.data.examine import examine, examine_all
 from depthwise.data.ledger import Ledger
@@ -108,6 +110,47 @@ def test_a_broken_or_empty_ledger_costs_time_only(tmp_path, save_noise, content)
     path = save_noise(tmp_path / "a.png", 0)
     with Ledger(folder) as ledger:
         assert examine(path, ledger).content == content_hash(path)
+
+
+def test_two_ledgers_share_a_file_and_none_waits_for_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "TIMEOUT_S", 0)
+    with Ledger(tmp_path) as first, Ledger(tmp_path) as second:
+        first.tell_likeness("a", "b", 0.5)
+        assert (first.likeness("a", "b"), second.likeness("a", "b")) == (0.5, None)
+        second.tell_likeness("a", "c", 0.25)
+        second.save()
+        assert first.likeness("a", "c") == 0.25
+        first.save()
+        assert second.likeness("a", "b") == 0.5
+        second.tell_likeness("b", "c", 1.0)
+    with Ledger(tmp_path) as third:
+        assert [third.likeness(*pair) for pair in ("ab", "ac", "bc")] == [0.5, 0.25, 1.0]
+
+
+def test_what_cannot_be_saved_now_is_saved_the_next_time(tmp_path, save_noise, monkeypatch):
+    monkeypatch.setattr(ledger_module, "TIMEOUT_S", 0)
+    path = aged(save_noise(tmp_path / "a.png", 0))
+    with Ledger(tmp_path) as ledger:
+        other = sqlite3.connect(tmp_path / f"pictures-{ledger_module.VERSION}.sqlite")
+        other.execute("BEGIN EXCLUSIVE")
+        found = examine(path, ledger)
+        ledger.save()
+        monkeypatch.setattr(module, "content_hash", refuse)
+        monkeypatch.setattr(module, "fingerprint", refuse)
+        assert examine(path, ledger) == found
+        other.rollback()
+        ledger.save()
+        with Ledger(tmp_path) as second:
+            assert examine(path, second) == found
+    other.close()
+
+
+def test_a_ledger_saves_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "SAVE_EVERY", 3)
+    with Ledger(tmp_path) as first, Ledger(tmp_path) as second:
+        for count, other in enumerate("bcd", start=1):
+            first.tell_likeness("a", other, 0.5)
+            assert second.likeness("a", "b") == (0.5 if count == 3 else None)
 
 
 def test_a_place_that_cannot_be_written_costs_time_only(tmp_path, save_noise):

@@ -1,11 +1,22 @@
 import csv
+import errno
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from depthwise.data.index import Index, Record, find_pictures, is_picture_name, read_index, write_manifest
+from depthwise.data.index import (
+    Index,
+    Record,
+    find_pictures,
+    is_picture_name,
+    read_column,
+    read_index,
+    real_places,
+    write_manifest,
+)
+from depthwise.data.quarantine import leave_out, write_quarantine
 from depthwise.errors import UserError
 
 HASH = "0123456789abcdef" * 2
@@ -65,7 +76,7 @@ def test_classes_are_sorted_by_code_point(tmp_path):
     assert read_index(tmp_path).classes == ("10", "9", "B", "a", "b", "two words", "ä", "猫")
 
 
-@pytest.mark.parametrize("name", [".hidden", "__MACOSX", "@eaDir", "__pycache__"])
+@pytest.mark.parametrize("name", [".hidden", "__MACOSX", "@eaDir", "__pycache__", "lost+found"])
 def test_hidden_folders_are_no_classes_and_are_told(tmp_path, name):
     make(tmp_path, "a/1.png", "b/1.png", f"{name}/1.png", f"a/{name}/2.png")
     index = read_index(tmp_path)
@@ -174,6 +185,22 @@ def test_a_folder_without_pictures_says_what_was_seen(tmp_path):
     assert "1 pictures directly in" in text
 
 
+@pytest.mark.parametrize("name", ["b", "a/deep", "."])
+def test_a_folder_that_cannot_be_read_is_named_and_does_not_just_lack_its_pictures(tmp_path, monkeypatch, name):
+    make(tmp_path, "a/1.png", "a/deep/2.png", "b/1.png", "c/1.png")
+    scandir = os.scandir
+
+    def refusing(place="."):
+        if Path(place) == tmp_path / name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert message(tmp_path) == (
+        f"{tmp_path / name}: cannot be read: Permission denied; get the right to read this folder, or move it elsewhere"
+    )
+
+
 def test_one_class_is_too_few(tmp_path):
     make(tmp_path, "cat/1.png", "cat/2.png")
     assert "only one class, 'cat'; a classifier needs two or more" in message(tmp_path)
@@ -203,6 +230,15 @@ def test_a_manifest_survives_writing_and_reading(tmp_path):
     assert index.is_split
 
 
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a\r\nb", "\ra", 'a"b', "a,b", "=a", "a\r"])
+def test_odd_names_survive_a_manifest_and_a_list(tmp_path, name):
+    records = [Record(str(tmp_path / f"{name}.png"), name, "train"), Record(str(tmp_path / "b.png"), "b", "train")]
+    write_manifest(tmp_path / "s.csv", records)
+    assert read_index(tmp_path / "s.csv").records == tuple(records)
+    write_quarantine(tmp_path / "leave.csv", [(records[0].path, f"reason {name}")])
+    assert leave_out(records, tmp_path / "leave.csv") == ([records[1]], 1)
+
+
 def test_a_manifest_s_bytes_are_these(tmp_path):
     records = [
         Record(str(tmp_path / "a/ü.png"), "a", "train", HASH, "g"),
@@ -222,6 +258,67 @@ def test_a_manifest_moves_with_its_pictures(tmp_path):
         tmp_path / "new/photos/a.png",
         tmp_path / "new/photos/b.png",
     ]
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A folder of its own, and the link in a home folder that leads to it."""
+    if sys.platform == "win32":
+        pytest.skip("links")
+    (tmp_path / "disk" / "users" / "me").mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "scratch").symlink_to(tmp_path / "disk" / "users" / "me")
+    return tmp_path / "disk" / "users" / "me", tmp_path / "home" / "scratch"
+
+
+@pytest.mark.parametrize("photos", ["scratch/photos", "photos", "../disk/users/me/photos"])
+@pytest.mark.parametrize("manifest", ["scratch/run/s.csv", "s.csv", "../disk/users/me/run/s.csv"])
+def test_a_manifest_means_the_same_photos_by_whatever_link_it_is_reached(linked, monkeypatch, photos, manifest):
+    _, link = linked
+    home = link.parent
+    place = Path(os.path.normpath(home / photos))
+    make(place, "a/1.png", "b/1.png")
+    index = read_index(place)
+    write_manifest(Path(os.path.normpath(home / manifest)), index.records)
+    places = real_places(record.place for record in index.records)
+    seen = [home / manifest, (home / manifest).resolve()]
+    monkeypatch.chdir(seen[1].parent)
+    for path in (*seen, Path(seen[1].name), link / "run" / "s.csv" if "run" in manifest else seen[0]):
+        records = read_index(path).records
+        assert all(record.path.is_file() for record in records)
+        assert real_places(record.place for record in records) == places
+        assert sorted(read_column(path, "class").values()) == ["a", "b"]
+
+
+def test_a_manifest_behind_a_link_moves_with_its_pictures(linked):
+    real, link = linked
+    make(link / "photos", "a/1.png", "b/1.png")
+    write_manifest(link / "run" / "s.csv", read_index(link / "photos").records)
+    assert (link / "run" / "s.csv").read_text().splitlines()[1].startswith("../photos/a/1.png,")
+    real.rename(real.with_name("you"))
+    assert all(record.path.is_file() for record in read_index(real.with_name("you") / "run" / "s.csv").records)
+
+
+def test_links_below_the_manifest_s_folder_are_kept_as_are_pictures_that_are_links(linked):
+    real, link = linked
+    make(real / "all", "1.png", "2.png")
+    for label in "ab":
+        (link / "photos" / label).mkdir(parents=True)
+        (link / "photos" / label / "x.png").symlink_to(real / "all" / "1.png")
+    (link.parent / "data").symlink_to(link / "photos")
+    index = read_index(link.parent / "data")
+    assert len(set(real_places(record.place for record in index.records))) == 2
+    write_manifest(link.parent / "s.csv", index.records)
+    assert (link.parent / "s.csv").read_text().splitlines()[1].startswith("data/a/x.png,")
+    assert read_index(link.parent / "s.csv").records == index.records
+
+
+def test_a_list_to_leave_out_holds_by_whatever_link_it_is_reached(linked):
+    real, link = linked
+    make(real / "photos", "a/1.png", "b/1.png")
+    write_quarantine(real / "leave.csv", [(real / "photos/a/1.png", "blurred")])
+    kept, number = leave_out(read_index(link / "photos").records, link / "leave.csv")
+    assert ([record.label for record in kept], number) == (["b"], 1)
 
 
 def test_absolute_paths_in_a_manifest_are_kept(tmp_path):

@@ -86,3 +86,19 @@ def test_a_broken_cache_is_measured_anew(model):
     path.write_text("{")
     assert choose(model, torch.randn(2, 3, 32, 32), precision="fp32")
     assert len(json.loads(path.read_text())) == 1
+
+
+def test_two_processes_add_to_what_the_other_measured_and_one_that_cannot_goes_on(model, monkeypatch):
+    images, kept = torch.randn(2, 3, 32, 32), files.cache_folder() / "kernels.json"
+
+    def measure(key, *_):
+        files.keep(kept, {choice._machine(): choice._read() | {"another's": "torch"}})
+        return {"torch": 2.0, "fused": 1.0}
+
+    monkeypatch.setattr(choice, "_measure", measure)
+    chosen = choose(model, images, precision="fp32")
+    (ways,) = json.loads(kept.read_text()).values()
+    assert ways == chosen | {"another's": "torch"}
+    monkeypatch.setattr(choice, "_measure", lambda *_: {"torch": 2.0, "fused": 1.0})
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(kept / "no folder"))
+    assert choose(model, images, precision="fp32") == chosen

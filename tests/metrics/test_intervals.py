@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from depthwise.metrics import effective_count, photos_needed, proportion_interval, upper_bound
-from depthwise.metrics.intervals import incomplete_beta
+from depthwise.metrics import effective_count, photos_needed, proportion_interval, share_interval, upper_bound
+from depthwise.metrics.intervals import incomplete_beta, t_quantile
 
 # scipy.stats.beta.ppf (SciPy 1.17): hits, num, level, low, high.
 SCIPY = [
@@ -74,13 +74,46 @@ def test_photos_alone_count_fully():
     assert effective_count([1, 0, 1, 1], ["a", "b", "c", "d"]) == 4
 
 
-def test_groups_that_always_agree_count_once_each():
+@pytest.mark.parametrize(
+    ("freedom", "level", "value"),  # tables of Student's t
+    [
+        (1, 0.95, 12.706),
+        (2, 0.95, 4.303),
+        (4, 0.95, 2.776),
+        (30, 0.95, 2.042),
+        (1, 0.99, 63.657),
+        (9, 0.9, 1.833),
+        (10**6, 0.95, 1.960),
+    ],
+)
+def test_t_is_that_of_the_tables(freedom, level, value):
+    assert t_quantile(freedom, level) == pytest.approx(value, abs=6e-4)
+
+
+def test_groups_that_always_agree_count_less_than_once_each():
     """Two photos a group, equal: sums of residues are 2(1-p) and -2p, four groups, three of them right (p = 3/4).
 
-    between = 4/3 x (3 x 0.25 + 2.25) / 64 = 1/16; share (1 - share) / between = 3/16 x 16 = 3.
+    between = 4/3 x (3 x 0.25 + 2.25) / 64 = 1/16; share (1 - share) / between = 3/16 x 16 = 3. Four groups tell that
+    roughly: t(7) = 2.365, t(3) = 3.182.
     """
     hits, groups = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 2, 2, 3, 3, 4, 4]
-    assert effective_count(hits, groups) == pytest.approx(3)
+    assert effective_count(hits, groups) == pytest.approx(3 * (2.365 / 3.182) ** 2, rel=1e-3)
+
+
+def test_two_groups_prove_little_however_many_photos_they_have():
+    """Two patients, 90 of 100 photos right of each: that they agree may be chance. t(199) = 1.972, t(1) = 12.706."""
+    hits, groups = ([1] * 90 + [0] * 10) * 2, [1] * 100 + [2] * 100
+    assert effective_count(hits, groups) == pytest.approx(200 * (1.972 / 12.706) ** 2, rel=1e-3)
+    assert share_interval(hits, groups).low < 0.5 < share_interval(hits).low
+    assert effective_count(hits[:10] + hits[-10:], [1] * 10 + [2] * 10) == 1
+
+
+def test_a_few_near_duplicates_cost_little():
+    """216 groups of 220 photos."""
+    hits = np.random.default_rng(0).random(220) < 0.8
+    assert 205 < effective_count(hits, [*range(216), 0, 1, 2, 3]) < 220
+    low, high = share_interval(hits, [*range(216), 0, 1, 2, 3])
+    assert (low, high) == pytest.approx(share_interval(hits), abs=0.005)
 
 
 def test_without_any_difference_groups_count():
@@ -89,4 +122,4 @@ def test_without_any_difference_groups_count():
 
 
 def test_groups_that_differ_inside_do_not_count_more_than_their_photos():
-    assert effective_count([1, 0, 1, 0, 1, 0], [1, 1, 2, 2, 3, 3]) == 6
+    assert effective_count([1, 0] * 50, np.repeat(range(50), 2)) == pytest.approx(100 * (1.984 / 2.010) ** 2, rel=2e-3)

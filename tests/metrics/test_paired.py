@@ -67,6 +67,27 @@ def test_groups_widen():
     assert grouped.interval.high > alone.interval.high
 
 
+@pytest.mark.parametrize("groups", [["a"] * 100, [*range(2)] * 50], ids=["one", "two that gain the same"])
+def test_one_or_two_groups_do_not_tell_two_models_apart(groups):
+    found = compare_pairs(*answers(60, 0, 40, 0), groups)
+    assert compare_pairs(*answers(60, 0, 40, 0)).interval.low > 0.2
+    assert not found.tells_apart
+    assert found.interval.low < -0.5 and found.interval.high > 0.9
+
+
+def test_the_interval_covers_as_often_as_it_says_with_few_groups():
+    """150 samples of 6 patients with 30 photos: on each, the new model gains or loses on up to a third of them."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(150):
+        gains = rng.uniform(-1 / 3, 1 / 3, 6).repeat(30)
+        is_apart = rng.random(180) < np.abs(gains)
+        new = np.where(is_apart, gains > 0, True)
+        low, high = compare_pairs(new ^ is_apart, new, np.repeat(range(6), 30)).interval
+        covered.append(low <= 0 <= high)
+    assert np.mean(covered) >= 0.95
+
+
 @pytest.mark.parametrize(
     ("only_old", "only_new", "needed"),
     [

@@ -159,3 +159,15 @@ def test_make_step_computes_as_a_long_run_would(times: dict[str, float]):
     times["bfloat16"] = 0.5
     step = make_step("mobilenet_v1_x0_25", batch_size=2, image_size=32, kernels="torch")
     assert step.method == Method("bf16")
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_the_run_goes_on(
+    times: dict[str, float], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "file"))
+    times["bfloat16"] = 0.5
+    console = Warned()
+    assert choose(TASK, torch_only(), MANY, console).method == Method("bf16")
+    (said,) = console.texts
+    assert "methods.json" in said and "measured again" in said

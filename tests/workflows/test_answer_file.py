@@ -46,9 +46,10 @@ def exported(trained, tmp_path_factory):
 
 @pytest.fixture
 def folder(photos, tmp_path):
-    """The photos, one with a line end and a comma in its name, and one that is none."""
+    """The photos, two with line ends in their names, and one that is none."""
     shutil.copytree(photos, tmp_path / "photos")
     os.rename(tmp_path / "photos/猫/photo 04.png", tmp_path / 'photos/猫/a "b",\n04.png')
+    os.rename(tmp_path / "photos/猫/photo 05.webp", tmp_path / "photos/猫/c\rd.webp")
     (tmp_path / "photos/猫/empty.png").touch()
     return tmp_path / "photos"
 

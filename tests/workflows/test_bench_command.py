@@ -14,6 +14,7 @@ from depthwise.deploy import measure
 from depthwise.deploy.eager import EagerEngine
 from depthwise.deploy.engine import Choice
 from depthwise.deploy.openvino_engine import OpenVinoEngine
+from depthwise.deploy.program import ProgramEngine
 from depthwise.machine import num_processors, peak_mib
 from depthwise.workflows import benching, finding
 
@@ -48,20 +49,49 @@ def test_a_row_for_each_setting_and_each_asks_for_its_batch(exported, hasty, cap
         assert row["num_calls"] >= measure.MIN_ROUNDS and row["p95_ms"] >= row["p50_ms"] > 0
 
 
-def test_a_run_is_measured_in_pytorch_with_the_threads_of_each_row(trained, hasty, capsys, monkeypatch):
-    seen, whole = set(), EagerEngine.logits
+@pytest.fixture
+def seen(monkeypatch):
+    """Threads and pictures of each call of PyTorch."""
+    calls = set()
+    for engine in (EagerEngine, ProgramEngine):
 
-    def spy(self, images):
-        seen.add((torch.get_num_threads(), len(images)))
-        return whole(self, images)
+        def spy(self, images, whole=engine.logits):
+            calls.add((torch.get_num_threads(), len(images)))
+            return whole(self, images)
 
-    monkeypatch.setattr(EagerEngine, "logits", spy)
+        monkeypatch.setattr(engine, "logits", spy)
+    return calls
+
+
+EACH_ROW = {(threads, batch) for threads in (1, 2, 4) for batch in (1, 8, 32)}
+
+
+def test_a_run_is_measured_in_pytorch_with_the_threads_of_each_row(trained, hasty, capsys, seen):
     before = torch.get_num_threads()
     assert run(["bench", str(trained), "--seconds", "0.001"]) == 0
-    assert seen == {(threads, batch) for threads in (1, 2, 4) for batch in (1, 8, 32)}
+    assert seen == EACH_ROW
     assert torch.get_num_threads() == before
     printed = capsys.readouterr().out
     assert "PyTorch" in printed and "best.safetensors" in printed and "Next: depthwise export" in printed
+
+
+def test_a_program_is_measured_with_the_threads_of_each_row(trained, hasty, capsys, seen, tmp_path):
+    out, before = tmp_path / "model.pt2", torch.get_num_threads()
+    dw.export(trained, out)
+    seen.clear()
+    assert run(["bench", str(out), "--seconds", "0.001", "--trust-code"]) == 0
+    assert seen == EACH_ROW
+    assert torch.get_num_threads() == before
+    printed = capsys.readouterr().out
+    assert "PyTorch" in printed and printed.endswith(f"Next: depthwise predict {out} PHOTO... --trust-code\n")
+
+
+def test_where_nothing_can_be_kept_results_are_shown(exported, hasty, capsys, monkeypatch):
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(exported / "no folder"))
+    assert run(["bench", str(exported), "--seconds", "0.001"]) == 0
+    reply = capsys.readouterr()
+    assert "images/s" in reply.out and "evaluate now takes" not in reply.out
+    assert "what is fastest is not remembered: cannot write" in reply.err
 
 
 def test_what_takes_too_long_is_named(exported, monkeypatch, capsys):

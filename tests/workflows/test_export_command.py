@@ -82,7 +82,7 @@ def test_the_command_in_the_file_makes_it_again(trained, tmp_path, monkeypatch):
 
 
 def test_the_evidence_lies_beside_it_and_in_it(exported, trained):
-    beside = json.loads(exported.with_suffix(".verification.json").read_text())
+    beside = json.loads(exported.with_name("model.onnx.verification.json").read_text())
     assert beside["comparison"]["top1_agreement"] == 1.0
     assert beside["comparison"]["num_images"] == beside["photos"] > 0
     assert beside["comparison"]["max_probability_difference"] < 1e-4

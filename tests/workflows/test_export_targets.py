@@ -59,16 +59,96 @@ def test_other_kinds_of_file_answer_as_the_run_does(suffix, trained, photos, tmp
     out = tmp_path / f"model{suffix}"
     result = dw.export(trained, out)
     assert result.is_on_photos and result.comparison.is_passed
-    before, after = dw.load(trained), dw.load(out)
+    before, after = dw.load(trained), dw.load(out, trust_code=True)
     assert after.engine.card.geometry == before.engine.card.geometry and after.classes == before.classes
     for first, second in zip(
         before.predict_many(photos.rglob("*0.*")), after.predict_many(photos.rglob("*0.*")), strict=True
     ):
         assert first.label == second.label
         assert first.probability == pytest.approx(second.probability, abs=1e-4)
-    assert run(["verify", str(out)]) == 0
-    assert json.loads(out.with_suffix(".verification.json").read_text())["comparison"]["top1_agreement"] == 1
+    trust = ["--trust-code"] * (suffix == ".pt2")
+    assert run(["verify", str(out), *trust]) == 0
+    assert json.loads(result.evidence.read_text())["comparison"]["top1_agreement"] == 1
+    assert capsys.readouterr().out.endswith(f"Next: depthwise predict {' '.join([str(out), 'PHOTO...', *trust])}\n")
+
+
+REFUSED = "opening a .pt2 file can run any code that is in it"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict {file} {photos}",
+        "evaluate {file} {photos} --split all",
+        "verify {file}",
+        "verify {file} --data {photos}",
+        "bench {file}",
+        "compare {run} {file} {photos}",
+        "report {file} --data {photos} --out {tmp}/page.html",
+        "train {photos} --out {tmp}/run --recipe none --model lenet5 --teacher {file}",
+    ],
+)
+def test_a_program_is_not_opened_without_the_users_word(command, trained, photos, tmp_path, capsys, monkeypatch):
+    from depthwise.deploy import program
+
+    monkeypatch.setattr(program.torch.export, "load", lambda *_, **__: pytest.fail("opened"))
+    (tmp_path / "m.pt2").write_bytes(b"any")
+    given = {"file": tmp_path / "m.pt2", "photos": photos, "run": trained, "tmp": tmp_path}
+    assert run([word.format(**given) for word in command.split()]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert REFUSED in said and ".onnx" in said and "--trust-code" in said
+
+
+def test_a_trusted_program_is_opened_by_every_command_that_has_the_flag(trained, photos, tmp_path, capsys):
+    out, photo = tmp_path / "m.pt2", str(next(photos.rglob("*.png")))
+    dw.export(trained, out)
+    for command in (["predict", out, photo], ["evaluate", out, photos], ["verify", out, "--data", photos]):
+        assert run([*map(str, command), "--trust-code", "--threads", "1"]) == 0
+    assert run(["compare", str(trained), str(out), str(trained / "splits.csv"), "--trust-code"]) == 0
+    assert run(["export", str(out), "--out", str(tmp_path / "m.onnx")]) == 2
+    assert "is exported already" in capsys.readouterr().err
+
+
+def test_of_many_photos_each_thread_of_onnx_runtime_computes_some_and_others_have_all_cores(
+    trained, photos, tmp_path, capsys, monkeypatch
+):
+    one, many = next(photos.rglob("*.png")), photos
+    for suffix in (".onnx", ".xml"):
+        dw.export(trained, tmp_path / f"m{suffix}")
+    asked = []
+    monkeypatch.setattr(
+        loading, "open_engine", lambda path, choice, **how: asked.append(choice.threads) or open_engine(path, choice)
+    )
+    for file, more in (
+        ("m.onnx", []),
+        ("m.onnx", ["--engine", "openvino"]),
+        ("m.xml", []),
+        ("m.xml", ["--threads", "2"]),
+    ):
+        for what in (one, many):
+            assert run(["predict", str(tmp_path / file), str(what), *more]) == 0
+    assert asked == [None, 1, None, None, None, None, 2, 2]
     capsys.readouterr()
+
+
+def test_files_that_are_there_are_replaced_on_request_only(trained, tmp_path, capsys):
+    for there in ("model.bin", "model.xml.verification.json"):
+        (tmp_path / there).write_text("mine")
+        assert run(["export", str(trained), "--out", str(tmp_path / "model.xml")]) == 2
+        said = capsys.readouterr().err
+        assert f"{tmp_path / there} would be written over" in said and "--overwrite" in said
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {there: "mine"}
+        (tmp_path / there).unlink()
+    found = [dw.export(trained, tmp_path / f"model{suffix}").evidence for suffix in (".xml", ".onnx")]
+    assert [path.name for path in found] == ["model.xml.verification.json", "model.onnx.verification.json"]
+    assert all(json.loads(path.read_text())["sha256"] for path in found)
+    assert dw.export(trained, tmp_path / "model.xml", overwrite=True).comparison.is_passed
+
+
+@pytest.mark.parametrize("name", ["model[1].onnx", "float.onnx"])
+def test_sizes_of_an_int8_file_do_not_depend_on_its_name(name, trained_v3, hasty, tmp_path):
+    cost = dw.export(trained_v3, tmp_path / name, int8=True, max_loss=0.2, fixed_size=True).int8
+    assert cost["size_ratio"] > 1.2 and cost["num_bytes"] < cost["num_bytes_float"]
 
 
 def test_an_openvino_file_needs_no_torch(trained, photos, tmp_path):
@@ -115,7 +195,7 @@ def test_a_converter_that_spoils_is_found_for_every_kind_of_file(trained, tmp_pa
 
 
 def test_int8_is_small_states_its_cost_and_is_verified_by_its_own_tolerance(int8, trained_v3, capsys):
-    found = json.loads(int8.with_suffix(".verification.json").read_text())
+    found = json.loads(int8.with_name("model.onnx.verification.json").read_text())
     cost = found["int8"]
     assert cost["loss"] <= 0.2 and cost["num_calibration"] == 24 and cost["size_ratio"] > 1.2 and cost["p50_ms"] > 0
     assert set(cost["per_class"]) == {"crème brûlée", "猫", "red fox"}

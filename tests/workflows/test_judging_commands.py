@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,17 @@ def ask(capsys, *arguments):
     capsys.readouterr()
     status = run([str(argument) for argument in arguments])
     return status, capsys.readouterr()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_a_run_knows_its_photos_by_whatever_link_they_are_reached(own, photos, tmp_path, capsys):
+    (tmp_path / "elsewhere").symlink_to(photos.parent)
+    same = tmp_path / "elsewhere" / photos.name
+    status, said = ask(capsys, "evaluate", own, same)
+    assert status == 0 and "Using the run's own split: 6 test pictures" in said.err
+    write_manifest(tmp_path / "test.csv", [replace(r, split="test") for r in read_index(same).records])
+    status, said = ask(capsys, "compare", own, own, tmp_path / "test.csv")
+    assert status == 2 and "of these 36 test pictures were used otherwise by the run" in said.err
 
 
 def test_evaluate_states_intervals_and_counts_the_readings(own, capsys):

@@ -79,7 +79,7 @@ def test_it_answers_as_the_run_does(lite, trained, photos):
     for first, second in zip(before.predict_many(some), after.predict_many(some), strict=True):
         assert first.label == second.label
         assert first.probability == pytest.approx(second.probability, abs=1e-4)
-    evidence = json.loads(out.with_suffix(".verification.json").read_text(encoding="utf-8"))
+    evidence = json.loads(out.with_name("model.tflite.verification.json").read_text(encoding="utf-8"))
     assert evidence["comparison"]["top1_agreement"] == 1 and evidence["photos"] > 0
     assert set(evidence["versions"]) >= {"litert-torch", "ai-edge-litert"}
 

@@ -1,11 +1,16 @@
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+import torch
 
 from depthwise.cli import run
+from depthwise.deploy.eager import EagerEngine
 from depthwise.deploy.predict import Prediction, Score
 from depthwise.workflows.prediction import expand, render
 
@@ -110,6 +115,12 @@ def test_paths_come_from_standard_input(trained, photos, capsys, monkeypatch):
     assert [score["label"] for score in answer["top"]] == [answer["label"]]
 
 
+def test_a_closed_standard_input_has_no_paths(trained, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert run(["predict", str(trained), "-"]) == 2
+    assert "no photos found in -" in capsys.readouterr().err
+
+
 def test_an_unknown_option_is_not_taken_for_a_photo(trained, capsys):
     assert run(["predict", str(trained), "x.jpg", "--topk", "3"]) == 2
     assert "predict has no option --topk" in capsys.readouterr().err
@@ -146,3 +157,49 @@ def test_cells_that_a_spreadsheet_would_compute_are_made_harmless():
     line = "".join(render([answer], "csv")).splitlines()[1]
     assert line.startswith("'=cmd().png,'+1 class,0.5")
     assert '"path": "=cmd().png"' in "".join(render([answer], "jsonl"))  # JSON is nothing to compute
+
+
+def test_names_cannot_move_the_cursor_of_the_table():
+    evil = "\x1b[31mred\x1b[0m\n"
+    answers = [
+        Prediction(evil, evil, 0.6, (Score(evil, 0.6), Score(evil + "2", 0.4)), True, evil, Score(evil, 0.6)),
+        Prediction(evil, reason="empty", error=evil),
+    ]
+    text = "".join(render(answers, "table"))
+    assert "\x1b" not in text and text.count("\\x1b[31mred\\x1b[0m\\n") == 7
+    assert len(text.splitlines()) == 6
+
+
+def test_names_in_errors_are_shown_escaped_and_lines_stay_lines(capsys):
+    assert run(["predict", "no\x1b[31m.onnx", "x"]) == 2
+    assert capsys.readouterr().err == "error: no\\x1b[31m.onnx: no such model file\n"
+    assert run(["predict", "m.onnx", "x", "--top\x1b[31m", "3"]) == 2
+    said = capsys.readouterr().err
+    assert "--top\\x1b[31m" in said and said.endswith("\nHelp: depthwise predict --help\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_a_name_on_standard_input_that_is_not_utf8_is_a_row(trained, photos, tmp_path):
+    whole, odd = photos / "猫" / "photo 03.jpg", os.fsencode(tmp_path) + b"/l\xe4tin.jpg"
+    shutil.copy(whole, odd)
+    command = [sys.executable, "-m", "depthwise", "predict", str(trained), "-", "--format", "jsonl"]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    names = odd + b"\n" + os.fsencode(whole) + b"\n"
+    reply = subprocess.run(command, input=names, capture_output=True, env=environment)
+    assert reply.returncode == 0, reply.stderr
+    first, second = map(json.loads, reply.stdout.decode().splitlines())
+    assert os.fsencode(first["path"]) == odd
+    assert first["label"] == second["label"] == "猫"
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_run_computes_with_the_threads_asked_for(command, trained, photos, capsys, monkeypatch):
+    seen, whole, before = set(), EagerEngine.logits, torch.get_num_threads()
+    monkeypatch.setattr(
+        EagerEngine, "logits", lambda self, images: seen.add(torch.get_num_threads()) or whole(self, images)
+    )
+    more = [str(photos)] if command == "predict" else []
+    for asked in ([], ["--threads", "2"], ["--threads", "3"]):
+        assert run([command, str(trained), *more, *asked]) == 0
+    assert seen == {before, 2, 3}
+    assert torch.get_num_threads() == before

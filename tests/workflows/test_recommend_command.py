@@ -252,3 +252,12 @@ def test_what_is_asked_wrongly_is_explained(asked, capsys, arguments, message):
 def test_help_says_what_photos_change():
     reply = subprocess.run([sys.executable, "-m", "depthwise", "recommend", "--help"], capture_output=True, text=True)
     assert "without, nothing is tried on photos" in " ".join(reply.stdout.replace("│", " ").split())
+
+
+def test_where_nothing_can_be_kept_results_are_shown(asked, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "file"))
+    assert run([*V3, "--max-ms", "7.5"]) == 0
+    reply = capsys.readouterr()
+    assert "mobilenet_v3_large" in reply.out and "cannot write" not in reply.out
+    assert reply.err.count("measured.json") == 2 and "measured again the next time" in reply.err  # said, and where

@@ -13,10 +13,12 @@ from PIL import ExifTags, Image
 
 import depthwise as dw
 from depthwise.cli import run
+from depthwise.console import Quiet
 from depthwise.data.decode import decode
 from depthwise.data.index import read_index
 from depthwise.errors import UserError
-from depthwise.workflows.splitting import split
+from depthwise.workflows.splitting import RULE_FORGOTTEN, split
+from depthwise.workflows.training_data import split_index
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from plant import CLASSES, edited, plant, scene
@@ -165,6 +167,22 @@ def test_a_new_photo_follows_its_look_alike_and_one_between_two_splits_is_left_o
     )
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_table_without_splits_is_neither_followed_nor_replaced(tmp_path, capsys, is_whole):
+    folder, labels = scenes(tmp_path / "photos", 5), tmp_path / "labels.csv"
+    paths = sorted(folder.rglob("*.png"))
+    rows = [f"{path},{path.parent.name}" for path in paths[:: 1 if is_whole else 2]]
+    labels.write_text("\n".join(["path,class", *rows]), encoding="utf-8")
+    before = labels.read_bytes()
+    assert run(["split", str(folder), "--out", str(labels)]) == 2
+    told = capsys.readouterr().err
+    assert f"{labels} does not say which split a picture is in" in told
+    assert "choose another --out, or replace it with --overwrite" in told
+    assert run(["split", str(folder), "--out", str(tmp_path / "s.csv"), "--previous", str(labels)]) == 2
+    assert "Name a manifest of `depthwise split` by --previous" in capsys.readouterr().err
+    assert not (tmp_path / "s.csv").exists() and labels.read_bytes() == before
+
+
 # Groups by rule
 
 
@@ -178,16 +196,76 @@ def in_groups(result, key) -> None:
     assert len({min(found) for found in places.values()}) == 3
 
 
-def test_groups_by_folder(tmp_path):
+def patients(folder: Path, numbers: range, shots: range = range(3)) -> Path:
+    """A folder for each patient, in each class, with shots that do not resemble one another."""
     for label in "ab":
-        for place in range(12):
-            for count in range(3):
-                path = tmp_path / "photos" / label / f"{label}{place}" / f"{count}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                scene(np.random.default_rng(hash((label, place, count)) % 2**32), (40, 30)).save(path)
-    result = split(tmp_path / "photos", tmp_path / "s.csv", dw.SplitConfig(group_by="parent"))
+        for number in numbers:
+            (folder / label / f"{number}").mkdir(parents=True, exist_ok=True)
+            for shot in shots:
+                picture = scene(np.random.default_rng([ord(label), number, shot]), (40, 30))
+                picture.save(folder / label / f"{number}" / f"{shot}.png")
+    return folder
+
+
+def test_groups_by_folder(tmp_path):
+    folder = patients(tmp_path / "photos", range(12))
+    result = split(folder, tmp_path / "s.csv", dw.SplitConfig(group_by="parent"))
     in_groups(result, lambda path: path.parent)
     assert all(record.group for record in result.records)
+
+
+def test_validation_taken_from_a_manifest_keeps_the_groups_in_it(tmp_path):
+    folder = patients(tmp_path / "photos", range(12))
+    split(folder, tmp_path / "s.csv", dw.SplitConfig(valid=0, group_by="parent"))
+    index, _ = split_index(read_index(tmp_path / "s.csv"), dw.TrainConfig(), dw.SplitConfig(valid=0.3), 1, Quiet())
+    in_groups(index, lambda path: path.parent)
+    assert all(record.group for record in index.records)
+    alone = split(folder, tmp_path / "s2.csv", dw.SplitConfig(valid=0))  # the test can fail
+    index, _ = split_index(read_index(tmp_path / "s2.csv"), dw.TrainConfig(), None, 1, Quiet())
+    with pytest.raises(AssertionError):
+        in_groups(index, lambda path: path.parent)
+    assert not any(record.group for record in alone.records)
+
+
+def test_validation_taken_from_train_goes_by_the_rule(tmp_path):
+    folder = tmp_path / "photos"
+    patients(folder / "train", range(12))
+    patients(folder / "test", range(12, 14))
+    by_folder = dw.SplitConfig(group_by="parent")
+    index, _ = split_index(read_index(folder), dw.TrainConfig(), by_folder, 1, Quiet())
+    in_groups(index, lambda path: path.parent)
+    with pytest.raises(UserError, match="leave --test out"):
+        split_index(read_index(folder), dw.TrainConfig(), dw.SplitConfig(test=0.3), 1, Quiet())
+    patients(folder / "valid", range(14, 16))
+    with pytest.raises(UserError, match="leave --valid, --test and --group-by out"):
+        split_index(read_index(folder), dw.TrainConfig(), by_folder, 1, Quiet())
+
+
+def test_a_manifest_keeps_its_groups_while_it_grows_and_new_photos_join_them_by_the_rule(tmp_path):
+    folder, manifest, by_folder = tmp_path / "photos", tmp_path / "s.csv", dw.SplitConfig(group_by="parent")
+    first = split(patients(folder, range(12)), manifest, by_folder)
+    shutil.copy(manifest, tmp_path / "old.csv")
+    before = {record.path: (record.split, record.group) for record in first.records}
+    (folder / "a" / "3" / "2.png").rename(folder / "a" / "3" / "moved.png")
+    before[folder / "a" / "3" / "moved.png"] = before.pop(folder / "a" / "3" / "2.png")
+    patients(folder, range(6, 12), shots=range(3, 6))
+    grown = split(folder, manifest)
+    after = {record.path: (record.split, record.group) for record in grown.records}
+    assert len(after) == 2 * (36 + 18) and {path: after[path] for path in before} == before
+    assert RULE_FORGOTTEN in grown.notes
+    by_rule = split(folder, tmp_path / "new.csv", by_folder, previous=tmp_path / "old.csv")
+    in_groups(by_rule, lambda path: path.parent)
+    assert {r.path: r.split for r in by_rule.records if r.path in before} == {
+        p: side for p, (side, _) in before.items()
+    }
+    assert RULE_FORGOTTEN not in by_rule.notes
+
+
+def test_groups_that_a_table_names(tmp_path):
+    folder = patients(tmp_path / "photos", range(12))
+    rows = [f"{path},{path.parts[-3]},{path.parts[-2]}" for path in sorted(folder.rglob("*.png"))]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,group", *rows]), encoding="utf-8")
+    in_groups(split(tmp_path / "list.csv", tmp_path / "s.csv"), lambda path: path.parent.name)  # of both classes
 
 
 def test_groups_by_the_start_of_the_name(tmp_path):
@@ -253,6 +331,14 @@ def test_folds_share_the_test_pictures_and_deal_the_others_out(tmp_path, capsys)
     folder = scenes(tmp_path / "photos", 30)
     assert run(["split", str(folder), "--out", str(tmp_path / "s.csv"), "--folds", "5"]) == 0
     assert "depthwise train" in capsys.readouterr().out
+    first = (tmp_path / "s-fold3.csv").read_bytes()
+    (tmp_path / "s-fold1.csv").unlink()
+    again = ["split", str(folder), "--out", str(tmp_path / "s.csv"), "--folds", "5", "--seed", "5"]
+    assert run(again) == 2
+    assert f"{tmp_path / 's-fold2.csv'} exists; choose another --out, or" in capsys.readouterr().err
+    assert (tmp_path / "s-fold3.csv").read_bytes() == first and not (tmp_path / "s-fold1.csv").exists()
+    assert run([*again, "--overwrite"]) == 0
+    assert (tmp_path / "s-fold3.csv").read_bytes() != first
     folds = [sides(tmp_path / f"s-fold{number}.csv") for number in range(1, 6)]
     assert not (tmp_path / "s.csv").exists()
     tests = [{path for path, side in fold.items() if side == "test"} for fold in folds]

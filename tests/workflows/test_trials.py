@@ -10,7 +10,9 @@ import pytest
 
 from conftest import write_photos
 from depthwise.cli import run
-from depthwise.errors import Interrupted, UserError
+from depthwise.console import Quiet
+from depthwise.data.index import read_index
+from depthwise.errors import CannotWrite, Interrupted, UserError
 from depthwise.workflows import measured, trials
 from depthwise.workflows.measured import Measured
 from depthwise.workflows.recommending import Budget, Choice, Published, Recommendation
@@ -118,6 +120,48 @@ def test_a_network_that_photos_do_not_suit_is_a_reason(played, data, tmp_path, m
     monkeypatch.setattr(trials, "train", train)
     found = try_out(data, CHOICES[:3], minutes=10, kept_in=tmp_path / "kept")
     assert found.cut_short == {"b": "pictures are too small"} and found.ranked[0].name == "c"
+    assert found.is_finished  # more time would not help
+
+
+def test_each_size_of_pictures_has_runs_of_its_own(played, data, tmp_path, monkeypatch):
+    usual, sizes = trials.train, {}
+
+    def train(data, out, config, **more):
+        assert sizes.setdefault(out, config.image_size) == config.image_size
+        return usual(data, out, config, **more)
+
+    monkeypatch.setattr(trials, "train", train)
+    for size in (64, 32):
+        choices = [replace(one, image_size=size) for one in CHOICES[:2]]
+        assert len(try_out(data, choices, minutes=10, kept_in=tmp_path / "kept").ranked) == 2
+    assert sorted(sizes.values()) == [32, 32, 64, 64]
+
+
+class Warned(Quiet):
+    def __init__(self):
+        self.texts = []
+
+    def warn(self, text):
+        self.texts.append(text)
+
+
+def test_photos_that_are_gone_are_left_out_and_said(played, data, tmp_path):
+    assert run(["split", str(data), "--out", str(tmp_path / "splits.csv")]) == 0
+    first = try_out(tmp_path / "splits.csv", CHOICES[:2], minutes=10, kept_in=tmp_path / "kept")
+    gone = read_index(tmp_path / "splits.csv").part("train")[0].path
+    gone.unlink()
+    console = Warned()
+    found = try_out(tmp_path / "splits.csv", CHOICES[:2], minutes=10, kept_in=tmp_path / "kept", console=console)
+    assert found.num_train == first.num_train - 1 and found.num_valid == first.num_valid
+    told = console.texts[-1]
+    assert told == f"1 of {found.num_train + 1 + found.num_valid} photos are not there and are left out, such as {gone}"
+    assert gone not in {record.path for record in read_index(found.folder / "splits.csv").records}
+
+
+def test_a_cache_folder_that_cannot_be_made_is_told(played, data, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match="DEPTHWISE_CACHE"):
+        try_out(data, CHOICES, minutes=10, kept_in=tmp_path / "file")
 
 
 def test_stopped_it_keeps_what_is_done(played, data, tmp_path, monkeypatch):

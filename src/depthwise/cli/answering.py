@@ -17,11 +17,14 @@ from depthwise.cli.app import (
     Factory,
     ImageSize,
     Overwrite,
+    TrustCode,
     Views,
     Workers,
     app,
+    asking,
     terminal_of,
 )
+from depthwise.console import shown
 from depthwise.errors import UserError, require
 
 
@@ -42,6 +45,7 @@ def predict(
     device: Device = "auto",
     engine: Engine = "auto",
     threads: EngineThreads = None,
+    trust_code: TrustCode = False,
     workers: Workers = None,
 ) -> int:
     """Say what photos show, in the order given; a photo that cannot be read is a row with its reason.
@@ -84,7 +88,7 @@ def predict(
     tally = run_predict(
         model,
         list(photos),
-        sys.stdin,
+        sys.stdin or (),  # it may be closed
         output,
         top_k=top_k,
         views=views,
@@ -92,6 +96,7 @@ def predict(
         factory=factory,
         device=device,
         choice=Choice(engine, threads),
+        trust_code=trust_code,
         workers=workers,
         console=terminal,
     )
@@ -152,9 +157,9 @@ def explain(
     if json_:
         print(json.dumps(found.to_json(), ensure_ascii=False))
         return 0
-    print(f"{photo}: {found.label}, {found.probability:.1%}")
+    print(f"{shown(photo)}: {shown(found.label)}, {found.probability:.1%}")
     if found.label != found.answer:
-        print(f"The answer is {found.answer}")
+        print(f"The answer is {shown(found.answer)}")
     print(f"Written: {out}\n\nNext: depthwise explain {shlex.quote(str(model))} PHOTO --class NAME")
     return 0
 
@@ -217,7 +222,7 @@ def export(
     )
     print(export_text(result))
     no_torch = "" if out.suffix == ".pt2" else "   (needs no torch)"
-    print(f"\nNext: depthwise predict {shlex.quote(str(out))} PHOTO...{no_torch}")
+    print(f"\nNext: {asking(out)}{no_torch}")
     return 0
 
 
@@ -229,6 +234,7 @@ def verify(
     data: Path | None = None,
     engine: Engine = "auto",
     threads: EngineThreads = None,
+    trust_code: TrustCode = False,
     json_: AsJson = False,
     workers: Workers = None,
 ) -> int:
@@ -248,12 +254,13 @@ def verify(
     from depthwise.workflows.verifying import verify as run_verify
 
     terminal = terminal_of(is_say_result=False)
-    worst, found = run_verify(model, data, choice=Choice(engine, threads), workers=workers, console=terminal)
+    how = Choice(engine, threads)
+    worst, found = run_verify(model, data, choice=how, trust_code=trust_code, workers=workers, console=terminal)
     if json_:
         print(json.dumps({"max_probability_difference": worst, "evaluation": found.to_json() if found else None}))
         return 0
     print(f"{model} computes here what it did where it was exported: probabilities differ by {worst:.1e} at most")
     if found:
         print(f"\n{evaluation_text(found)}")
-    print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
+    print(f"\nNext: {asking(model)}")
     return 0

@@ -1,6 +1,8 @@
 """What the commands share: the application they are registered with, and flags that several have."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, ArgumentCollection, Parameter, Token
@@ -60,6 +62,13 @@ Engine = Annotated[
 EngineThreads = Annotated[
     int | None, Parameter(name="--threads", help="Processor cores to compute with; default: all.")
 ]
+TrustCode = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Open a .pt2 file, which can run any code in it: only for one whose origin you trust.",
+    ),
+]
 Given = Annotated[tuple[str, ...], Parameter(show=False)]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what is there.")]
 
@@ -69,6 +78,12 @@ def terminal_of(*, is_say_result: bool = True) -> "Terminal":
     from depthwise.report.terminal import Terminal
 
     return Terminal(is_say_result=is_say_result)
+
+
+def asking(model: Path) -> str:
+    """Return the command that asks a model about photos."""
+    trust = " --trust-code" if model.suffix == ".pt2" else ""
+    return f"depthwise predict {shlex.quote(str(model))} PHOTO...{trust}"
 
 
 def name_skipped(skipped: Sequence["Skipped"], terminal: "Terminal") -> None:

@@ -14,9 +14,11 @@ from depthwise.cli.app import (
     EngineThreads,
     Factory,
     ImageSize,
+    TrustCode,
     Views,
     Workers,
     app,
+    asking,
     name_skipped,
     terminal_of,
 )
@@ -39,6 +41,7 @@ def evaluate(
     device: Device = "auto",
     engine: Engine = "auto",
     threads: EngineThreads = None,
+    trust_code: TrustCode = False,
     workers: Workers = None,
 ) -> int:
     """Tell how good a model is and how sure that is: accuracy, calibration, recall and precision per class.
@@ -75,6 +78,7 @@ def evaluate(
         factory=factory,
         device=device,
         choice=Choice(engine, threads),
+        trust_code=trust_code,
         workers=workers,
         console=terminal,
     )
@@ -84,7 +88,7 @@ def evaluate(
     name_skipped(result.skipped, terminal)
     if not json_:
         print("\n" + calibration_line(split, result.assessment.error_before, result.calibration_error))
-        print(f"\nNext: depthwise predict {shlex.quote(str(model))} PHOTO...")
+        print(f"\nNext: {asking(model)}")
     return 1 if result.skipped else 0
 
 
@@ -157,6 +161,7 @@ def compare(
     allow_other_split: Annotated[bool, Parameter(negative="")] = False,
     json_: AsJson = False,
     device: Device = "auto",
+    trust_code: TrustCode = False,
     workers: Workers = None,
 ) -> int:
     """Tell whether a new model is worse than an old one, photo by photo. Exit status 1: it is; 0: it is not.
@@ -195,12 +200,12 @@ def compare(
         margin=margin,
         allow_other_split=allow_other_split,
         device=device,
+        trust_code=trust_code,
         workers=workers,
         console=terminal,
     )
     print(json.dumps(found.to_json(), ensure_ascii=False) if json_ else comparison_text(found))
     name_skipped(found.skipped, terminal)
     if not json_:
-        better = new if not found.is_worse else old
-        print(f"\nNext: depthwise predict {shlex.quote(str(better))} PHOTO...")
+        print(f"\nNext: {asking(old if found.is_worse else new)}")
     return 1 if found.is_worse else 0

@@ -98,13 +98,13 @@ def train(
     out
         The folder RUN; by default runs/DATA-MODEL.
     valid
-        Where there is no split yet: share of each class for validation (0.15).
+        Where there is no split, or one without validation: share of each class for it (0.15).
     test
         Where there is no split yet: share of each class for the test (0.15).
     init
         Model file or run folder to start from; classes that both have keep their weights.
     group_by
-        Where there is no split yet: what to keep together, as for depthwise split.
+        Where there is no split, or one without validation: what to keep together, as for depthwise split.
     quarantine
         Where there is no split yet: list of pictures to leave out, as depthwise audit writes it.
     resume

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Factory, Overwrite, Threads, Workers, app, bench_app, terminal_of
+from depthwise.cli.app import (
+    AsJson,
+    Factory,
+    Overwrite,
+    Threads,
+    TrustCode,
+    Workers,
+    app,
+    asking,
+    bench_app,
+    terminal_of,
+)
 from depthwise.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -15,7 +26,15 @@ if TYPE_CHECKING:
 
 
 @bench_app.default
-def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, json_: AsJson = False) -> int:
+def bench(
+    model: Path,
+    /,
+    *,
+    seconds: float = 20.0,
+    factory: Factory = None,
+    trust_code: TrustCode = False,
+    json_: AsJson = False,
+) -> int:
     """Measure how fast a model answers on this machine, by engine, threads and batch, and how much memory it takes.
 
     What answers fastest is remembered, for many pictures and for one at a time: evaluate takes the former from then on,
@@ -36,13 +55,13 @@ def bench(model: Path, /, *, seconds: float = 20.0, factory: Factory = None, jso
     from depthwise.report.measured import bench_text
     from depthwise.workflows.benching import bench as run_bench
 
-    found = run_bench(model, seconds=seconds, factory=factory, console=terminal_of(is_say_result=False))
+    terminal = terminal_of(is_say_result=False)
+    found = run_bench(model, seconds=seconds, factory=factory, trust_code=trust_code, console=terminal)
     if json_:
         print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
         return 0
-    named = shlex.quote(str(model))
-    step = f"predict {named} PHOTO..." if model.suffix in SUFFIXES else f"export {named} --out model.onnx"
-    print(f"{bench_text(found)}\n\nNext: depthwise {step}")
+    exporting = f"depthwise export {shlex.quote(str(model))} --out model.onnx"
+    print(f"{bench_text(found)}\n\nNext: {asking(model) if model.suffix in SUFFIXES else exporting}")
     return 0
 
 

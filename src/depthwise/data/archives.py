@@ -1,10 +1,8 @@
 """Zip and tar archives of photos, unpacked into the cache: whole or absent, nothing outside of it, nothing unending."""
 
-import os
-import shutil
 import tarfile
+import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
@@ -38,24 +36,31 @@ def unpacked(path: Path) -> Path:
     """
     target = cache_folder() / "archives" / content_hash(path)
     if not target.is_dir():
-        making = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            making.mkdir(parents=True)
-            _unpack(path, making)
-            files.replace(making, target)
-        except (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error) as error:
-            if not target.is_dir():  # else another process was faster
-                raise UserError(f"{path}: cannot be unpacked: {error}") from error
-        except (tarfile.TarError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path}: not a whole archive: {error}") from error
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+        _unpack_whole(path, target)
     entries = [entry for entry in target.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     return entries[0] if len(entries) == 1 and entries[0].is_dir() and _holds_folders(entries[0]) else target
 
 
 def _holds_folders(folder: Path) -> bool:
     return any(entry.is_dir() for entry in folder.iterdir())
+
+
+def _unpack_whole(path: Path, target: Path) -> None:
+    """Make the folder `target`, whole or not at all, in a folder that no other process has."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-", ignore_cleanup_errors=True) as room:
+            making = Path(room) / "files"  # `room` itself is for this user only
+            making.mkdir()
+            _unpack(path, making)
+            files.replace(making, target)
+    except UserError:
+        raise
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a whole archive: {error}; fetch it again") from error
+    except Exception as error:  # of a damaged archive nearly anything comes
+        if not target.is_dir():  # else another process was faster
+            raise UserError(f"{path}: cannot be unpacked: {error}; fetch it again, or unpack it yourself") from error
 
 
 def _unpack(path: Path, folder: Path) -> None:

@@ -11,8 +11,6 @@ from depthwise.data.fingerprint import Fingerprint, fingerprint
 from depthwise.data.ledger import Found, Ledger
 from depthwise.errors import UnusablePicture
 
-SAVE_EVERY = 1000
-
 
 def examine(path: Path, ledger: Ledger) -> Fingerprint | Skipped:
     """Decode and measure a picture, or say why it cannot be used; what `ledger` knows is not computed again."""
@@ -37,11 +35,7 @@ def _look(path: Path, content: str) -> Found:
 
 def examine_all(paths: Sequence[Path], workers: int, console: Quiet, ledger: Ledger) -> list[Fingerprint | Skipped]:
     """Return `examine` of each path, in order."""
-    results = []
     looks = parallel(lambda path: examine(path, ledger), paths, workers)
-    for number, look in enumerate(console.track(looks, len(paths), "Looking at pictures"), start=1):
-        results.append(look)
-        if number % SAVE_EVERY == 0:
-            ledger.save()
+    results = list(console.track(looks, len(paths), "Looking at pictures"))
     ledger.save()
     return results

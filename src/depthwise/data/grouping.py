@@ -15,28 +15,31 @@ from depthwise.errors import UserError
 RULES = "parent, prefix:REGEX, exif-time:SECONDS or csv:COLUMN"
 
 
-def rule_groups(rule: str, paths: Sequence[Path], source: Path) -> list[list[int]]:
+def rule_groups(rule: str | None, paths: Sequence[Path], source: Path) -> list[list[int]]:
     """Return the groups of two and more pictures that `rule` makes of `paths`, by their places.
 
     parent: pictures in the same folder; prefix: those whose names start with the same text, as far as the expression
     matches; exif-time: those taken at most so many seconds after one another; csv: those with the same text in a column
-    of `source`. What the rule says nothing of stands alone. Raises UserError for a rule that it cannot follow.
+    of `source`; None: there are none. What the rule says nothing of stands alone. Raises UserError for a rule that it
+    cannot follow.
     """
+    if rule is None:
+        return []
     kind, _, value = rule.partition(":")
     if kind == "parent" and not value:
-        return _gather([str(path.parent) for path in paths])
+        return gather([str(path.parent) for path in paths])
     if kind == "prefix" and value:
         try:
             pattern = re.compile(value)
         except re.error as error:
             raise UserError(f"--group-by {rule}: not a regular expression: {error}") from error
         matches = [pattern.match(path.name) for path in paths]
-        return _gather([match.group() if match else "" for match in matches])
+        return gather([match.group() if match else "" for match in matches])
     if kind == "exif-time" and value.replace(".", "", 1).isdigit():
         return _bursts([taken_at(path) for path in paths], float(value))
     if kind == "csv" and value:
         column = read_column(source, value)
-        return _gather([column.get(path, "") for path in paths])
+        return gather([column.get(path, "") for path in paths])
     raise UserError(f"--group-by {rule}: needs {RULES}")
 
 
@@ -64,7 +67,8 @@ def _bursts(times: Sequence[float | None], gap_s: float) -> list[list[int]]:
     return [sorted(group) for group in groups if len(group) > 1]
 
 
-def _gather(names: Sequence[str]) -> list[list[int]]:
+def gather(names: Sequence[str]) -> list[list[int]]:
+    """Return the places of equal names, by groups of two and more; '' is no name."""
     groups: dict[str, list[int]] = defaultdict(list)
     for place, name in enumerate(names):
         if name:

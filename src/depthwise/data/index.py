@@ -1,23 +1,25 @@
 """What there is to learn from: a folder, a folder already split, or a manifest, as records of path and class."""
 
-import csv
-import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 from depthwise import files
 from depthwise.data.archives import is_archive, unpacked
 from depthwise.data.decode import SUFFIXES
 from depthwise.data.split import SPLITS
-from depthwise.data.table import harmless, original, read_table
+from depthwise.data.table import csv_line, harmless, original, read_table
 from depthwise.errors import UserError
 
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 COLUMNS = ("path", "class", "split", "hash", "group")
+SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "lost+found", "System Volume Information", "$RECYCLE.BIN")
+"""Nobody's classes; the last three lie on a disk's top and often cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +147,17 @@ def _folders(root: Path) -> tuple[list[str], list[str], int]:
     try:
         entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     except OSError as error:
-        raise UserError(f"{root}: cannot be read: {error.strerror}") from error
+        _refuse_unreadable(error)
     folders = [entry.name for entry in entries if _is_folder(entry)]
     loose = sum(1 for entry in entries if entry.name not in folders and is_picture_name(entry.name))
     return [n for n in folders if not _is_hidden(n)], [n for n in folders if _is_hidden(n)], loose
+
+
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    """Raise UserError: without the pictures in this folder the others would be taken for all."""
+    raise UserError(
+        f"{error.filename}: cannot be read: {error.strerror}; get the right to read this folder, or move it elsewhere"
+    ) from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -159,7 +168,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "__pycache__", "@eaDir")
+    return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
 def is_picture_name(name: str) -> bool:
@@ -168,10 +177,13 @@ def is_picture_name(name: str) -> bool:
 
 
 def find_pictures(folder: Path) -> tuple[list[str], int]:
-    """Return the pictures at any depth in `folder`, sorted, and the number of other files (hidden ones not counted)."""
+    """Return the pictures at any depth in `folder`, sorted, and the number of other files (hidden ones not counted).
+
+    Raises UserError naming a folder that cannot be read.
+    """
     places: list[str] = []
     num_other = 0
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_refuse_unreadable):
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         for name in sorted(names):
             if is_picture_name(name):
@@ -207,7 +219,7 @@ def _read_manifest(path: Path) -> Index:
         raise UserError(
             f"{path}: not a manifest; its first line must name the columns path,class,split (or path,label)"
         )
-    records = []
+    records, folder = [], _real_parent(path)
     has_split = any(row.get("split") for _, row in rows)
     for number, row in rows:
         split = SPLIT_FOLDERS.get(row.get("split", "").lower(), "")
@@ -217,15 +229,20 @@ def _read_manifest(path: Path) -> Index:
         if content and (len(content) != 32 or set(content) - set("0123456789abcdef")):
             raise UserError(f"{path}, line {number}: hash {content!r} is not 32 hexadecimal digits; leave it empty")
         name, group = sys.intern(original(row[label])), row.get("group") or ""
-        records.append(Record(_place(path, row), name, split, content, group))
+        records.append(Record(_place(folder, row), name, split, content, group))
     repeated = [place for place, count in Counter(record.place for record in records).items() if count > 1]
     if repeated:
         raise UserError(f"{path}: names {len(repeated)} files twice, e.g. {repeated[0]}")
     return Index(path, tuple(records))
 
 
-def _place(manifest: Path, row: Mapping[str, str]) -> str:
-    return os.path.normpath(manifest.parent / row["path"])
+def _real_parent(file: Path) -> Path:
+    """Return the folder that a file's relative paths start from: without links, so that .. is what the system takes."""
+    return Path(os.path.realpath(file.parent))
+
+
+def _place(folder: Path, row: Mapping[str, str]) -> str:
+    return os.path.normpath(folder / row["path"])
 
 
 def read_column(manifest: Path, name: str) -> dict[Path, str]:
@@ -233,29 +250,50 @@ def read_column(manifest: Path, name: str) -> dict[Path, str]:
     rows = (read_table(manifest, "path") or []) if manifest.is_file() else []
     if not rows or name.lower() not in rows[0][1]:
         raise UserError(f"{manifest} has no column {name!r}; csv:COLUMN needs a CSV with path and that column as DATA")
-    return {Path(_place(manifest, row)): row[name.lower()] for _, row in rows}
+    folder = _real_parent(manifest)
+    return {Path(_place(folder, row)): row[name.lower()] for _, row in rows}
 
 
 def write_manifest(path: Path, records: Iterable[Record]) -> None:
     """Write splits.csv: paths relative to its folder where they can be (same drive), with forward slashes."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines, name_of = [csv_line(COLUMNS)], naming(path.parent)
     for record in records:
-        place = relative(record.path, path.parent)
-        if harmless(place) != place:
-            place = f"./{place}"
-        writer.writerow((place, harmless(record.label), record.split, record.hash, record.group))
+        cells = (name_of(record.path), harmless(record.label), record.split, record.hash, record.group)
+        lines.append(csv_line(cells))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {path.parent}: {error.strerror}") from error
-    files.write_whole(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+    files.write_whole(path, "".join(lines).encode("utf-8", "surrogateescape"))
 
 
-def relative(path: Path, folder: Path) -> str:
-    """Return the path as a manifest in `folder` names it: relative where it can be, with forward slashes."""
-    try:
-        return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
-    except ValueError:  # another drive
-        return path.as_posix()
+def naming(folder: Path) -> Callable[[Path], str]:
+    """Return what gives a picture's path as a list in `folder` names it: relative where it can be, forward slashes.
+
+    Relative by the nearest folder that both are in, whatever links lead there (~/scratch for /disk3/me): so it means
+    the same from every way into `folder`, and moves with both. Links below that one are kept.
+    """
+    base = Path(os.path.realpath(folder))
+
+    @cache
+    def way_to(parent: Path) -> Path:
+        for above in (parent, *parent.parents):
+            shared = Path(os.path.realpath(above))
+            if base.is_relative_to(shared):
+                return Path(os.path.relpath(shared / parent.relative_to(above), base))
+        return parent  # another drive
+
+    def name_of(path: Path) -> str:
+        name = (way_to(path.parent) / path.name).as_posix()
+        return name if harmless(name) == name else f"./{name}"
+
+    return name_of
+
+
+def real_places(places: Iterable[str]) -> list[str]:
+    """Return where pictures lie, whatever links lead to their folders: equal for one place, to compare places by.
+
+    A picture that is a link itself stays one: what it leads to is another place.
+    """
+    real = cache(os.path.realpath)
+    return [os.path.join(real(os.path.dirname(place)), os.path.basename(place)) for place in places]

@@ -1,13 +1,14 @@
 """What was found out about pictures, kept by content: a second look takes seconds, wherever the files have gone.
 
-An SQLite file in the user's cache folder, never in the folder of photos. Losing it costs time and nothing else.
+An SQLite file in the user's cache folder, never in the folder of photos. Losing it costs time and nothing else. Several
+processes share it: each writes what it found in short transactions, and holds no lock between them.
 """
 
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
@@ -25,10 +26,25 @@ CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns 
 CREATE TABLE IF NOT EXISTS pictures (content TEXT PRIMARY KEY, found TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pairs (first TEXT, second TEXT, likeness REAL, PRIMARY KEY (first, second)) WITHOUT ROWID;
 """
+READ = {
+    "files": "SELECT * FROM files WHERE path = ?",
+    "pictures": "SELECT * FROM pictures WHERE content = ?",
+    "pairs": "SELECT * FROM pairs WHERE first = ? AND second = ?",
+}
+WRITE = {
+    "files": "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)",
+    "pictures": "INSERT OR REPLACE INTO pictures VALUES (?, ?)",
+    "pairs": "INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)",
+}
+SAVE_EVERY = 1000
+"""Rows that wait to be written."""
+TIMEOUT_S = 5.0
+"""How long to wait for another process, which writes for a moment."""
 SETTLED_NS = 2 * 10**9
 """A file changed so recently could change again without its time showing it; it is hashed anew next time."""
 Found = Fingerprint | tuple[str, str]
 """What a picture is, or the reason and detail why it cannot be used."""
+Row = tuple[Any, ...]
 
 
 class Ledger:
@@ -37,11 +53,13 @@ class Ledger:
     def __init__(self, folder: Path | None = None) -> None:
         self.lock = Lock()  # several threads look at pictures
         self.database = self._open(folder or cache_folder())
+        self.waiting = _none_waiting()
+        self.num_told = 0
 
     def _open(self, folder: Path) -> sqlite3.Connection:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(folder / f"pictures-{VERSION}.sqlite", timeout=30, check_same_thread=False)
+            database = _connect(folder / f"pictures-{VERSION}.sqlite")
             try:
                 database.execute("PRAGMA synchronous = OFF")  # a lost cache is no loss
                 database.executescript(TABLES)
@@ -49,7 +67,7 @@ class Ledger:
                 database.close()
                 raise
         except (OSError, sqlite3.Error):
-            database = sqlite3.connect(":memory:", check_same_thread=False)
+            database = _connect(":memory:")
             database.executescript(TABLES)
         return database
 
@@ -61,25 +79,33 @@ class Ledger:
         self.database.close()
 
     def save(self) -> None:
-        """Make what was told so far outlast a crash. A full disk is no error: the cache stays as it was."""
-        with self.lock:
+        """Make what was told so far outlast a crash. What cannot be written now is kept for the next time.
+
+        That is no error (a full disk, another process that holds the file): it is only a cache.
+        """
+        with self.lock, suppress(sqlite3.Error):
+            if not any(self.waiting.values()):
+                return
             try:
-                self.database.commit()
-            except sqlite3.Error:
-                self.database.rollback()
+                self.database.execute("BEGIN IMMEDIATE")
+                for table, rows in self.waiting.items():
+                    self.database.executemany(WRITE[table], rows.values())
+                self.database.execute("COMMIT")
+                self.waiting = _none_waiting()
+            finally:
+                self.database.rollback()  # nothing, after a COMMIT
 
     def content_of(self, path: Path, stat: os.stat_result) -> str | None:
         """Return the content hash of the file as it was when it had this size, time and inode, if it is known."""
-        query = "SELECT content FROM files WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?"
-        found: str | None = self._one(query, (os.fsencode(path), *_state(stat)))
-        return found
+        row = self._read("files", os.fsencode(path))
+        return str(row[-1]) if row and row[1:4] == _state(stat) else None
 
     def found(self, content: str) -> Found | None:
         """Return what is known of the picture with this content hash."""
-        text = self._one("SELECT found FROM pictures WHERE content = ?", (content,))
-        if text is None:
+        row = self._read("pictures", content)
+        if row is None:
             return None
-        values = json.loads(text)
+        values = json.loads(row[-1])
         if isinstance(values, list):
             return values[0], values[1]
         return Fingerprint(**{**values, "traits": Traits(*values["traits"])})
@@ -88,37 +114,49 @@ class Ledger:
         """Keep what was found."""
         values = found if isinstance(found, tuple) else asdict(found)
         self.tell_content(path, stat, content)
-        self._write("INSERT OR REPLACE INTO pictures VALUES (?, ?)", [(content, json.dumps(values))])
+        self._tell("pictures", (content,), json.dumps(values))
 
     def tell_content(self, path: Path, stat: os.stat_result, content: str) -> None:
         """Keep what the file holds while it has this size, time and inode."""
         if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
-            row = (os.fsencode(path), *_state(stat), content)
-            self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", [row])
+            self._tell("files", (os.fsencode(path),), *_state(stat), content)
 
     def likeness(self, first: str, second: str) -> float | None:
         """Return what is known of two contents (the smaller hash first)."""
-        found: float | None = self._one("SELECT likeness FROM pairs WHERE first = ? AND second = ?", (first, second))
-        return found
+        row = self._read("pairs", first, second)
+        return float(row[-1]) if row else None
 
     def tell_likeness(self, first: str, second: str, likeness: float) -> None:
         """Keep the likeness of two contents (the smaller hash first)."""
-        self._write("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", [(first, second, likeness)])
+        self._tell("pairs", (first, second), likeness)
 
-    def _one(self, query: str, values: tuple[Any, ...]) -> Any:
-        try:
-            with self.lock:
-                row = self.database.execute(query, values).fetchone()
-        except sqlite3.Error:
-            return None
-        return row[0] if row else None
+    def _read(self, table: str, *key: Any) -> Row | None:
+        with self.lock:
+            if told := self.waiting[table].get(key):
+                return told
+            try:
+                row: Row | None = self.database.execute(READ[table], key).fetchone()
+            except sqlite3.Error:
+                return None
+        return row
 
-    def _write(self, query: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        try:
-            with self.lock:
-                self.database.executemany(query, rows)
-        except sqlite3.Error:  # full disk, locked by another: it is only a cache
-            return
+    def _tell(self, table: str, key: Row, *values: Any) -> None:
+        with self.lock:
+            self.waiting[table][key] = (*key, *values)
+            self.num_told += 1
+            is_time = self.num_told % SAVE_EVERY == 0
+        if is_time:
+            self.save()
+
+
+def _none_waiting() -> dict[str, dict[Row, Row]]:
+    """Return room for what is told and not yet written: by table, rows by their keys."""
+    return {table: {} for table in WRITE}
+
+
+def _connect(place: Path | str) -> sqlite3.Connection:
+    """Return a connection that begins no transaction by itself: one left open would keep other processes waiting."""
+    return sqlite3.connect(place, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
 
 def _state(stat: os.stat_result) -> tuple[int, int, int]:

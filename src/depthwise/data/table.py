@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from depthwise.errors import UserError
@@ -38,6 +39,13 @@ def _decode(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
     return content.decode("utf-8-sig", errors="surrogateescape")
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return a row of CSV with its line end; cells with commas, quotes or line ends of any kind stand in quotes."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # the writer quotes the characters of its own line end
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def harmless(cell: str) -> str:

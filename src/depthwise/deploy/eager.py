@@ -39,7 +39,7 @@ class EagerEngine:
         try:
             model.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
-            raise UserError(f"the weights do not fit {card.model}: {error}") from error
+            raise UserError(f"the weights do not fit {card.model}: {str(error).expandtabs(2)}") from error
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.normalise = Normalise(card.geometry.mean, card.geometry.std).to(self.device)
 

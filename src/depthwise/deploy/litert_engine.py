@@ -16,6 +16,7 @@ from depthwise.artifact import KEY
 from depthwise.deploy.engine import card_of, read_metadata
 from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError, require
+from depthwise.machine import num_processors
 from depthwise.metrics import Logits
 
 ENTRY = f"{KEY}.json"
@@ -25,7 +26,7 @@ class LiteRtEngine:
     """Computes logits by LiteRT, one picture of the network's size at a time: the file has that shape."""
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        """Raises UserError when it is no exported model."""
+        """Raises UserError when it is no exported model. `threads`: None is one per processor."""
         require("ai_edge_litert", "litert", f"running {path}")
         from ai_edge_litert.interpreter import Interpreter
 
@@ -34,7 +35,7 @@ class LiteRtEngine:
         self.metadata = read_metadata(_behind(path), path)
         self.card = card_of(self.metadata, path)
         try:
-            self.interpreter: Any = Interpreter(str(path), num_threads=threads)
+            self.interpreter: Any = Interpreter(str(path), num_threads=threads or num_processors())
         except ValueError as error:
             raise UserError(f"{path}: LiteRT cannot read this model: {error}") from error
         self.interpreter.allocate_tensors()

@@ -83,12 +83,20 @@ def to_litert(model: nn.Module, card: Card) -> bytes:
 class ProgramEngine:
     """Computes logits by the program in a `.pt2` file."""
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        """Raises UserError when it is no exported model. `threads` holds for all of torch in this process."""
+    def __init__(self, path: Path, *, trust_code: bool = False) -> None:
+        """Raises UserError when it is no exported model.
+
+        torch.export reads parts of a file by pickle, which runs what the file says: nothing of it is opened unless the
+        caller trusts it.
+        """
         if not path.is_file():
             raise UserError(f"{path}: no such model file")
-        if threads is not None:
-            torch.set_num_threads(threads)
+        if not trust_code:
+            raise UserError(
+                f"{path}: opening a .pt2 file can run any code that is in it. Take the model's .onnx file instead; or, "
+                "only if you trust where the file is from, give --trust-code (in Python: trust_code=True), which "
+                "predict, evaluate, compare, verify and bench know"
+            )
         extra = {ENTRY: ""}
         try:
             self.program = torch.export.load(path, extra_files=extra).module()

@@ -161,4 +161,4 @@ def _read() -> dict[str, str]:
 
 def _write(ways: Mapping[str, str]) -> None:
     with suppress(CannotWrite):
-        files.keep(_store(), {_machine(): _read() | ways})
+        files.keep(_store(), {_machine(): {**_read(), **ways}})

@@ -8,6 +8,7 @@ from depthwise.metrics.intervals import (
     effective_count,
     photos_needed,
     proportion_interval,
+    share_interval,
     upper_bound,
 )
 from depthwise.metrics.paired import Paired, compare_pairs, pairs_needed
@@ -53,6 +54,7 @@ __all__ = [
     "recall_precision",
     "reliability_bins",
     "score",
+    "share_interval",
     "softmax",
     "upper_bound",
 ]

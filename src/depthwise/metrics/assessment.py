@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from depthwise.metrics.averages import Averages, ClassScores, averages, class_scores, from_counts
 from depthwise.metrics.bootstrap import DRAWINGS, bootstrap_intervals
-from depthwise.metrics.intervals import Interval, effective_count, proportion_interval
+from depthwise.metrics.intervals import Interval, share_interval
 from depthwise.metrics.reliability import Bin, answers_of, binned_error, calibration_error, reliability_bins
 from depthwise.metrics.scores import Labels, Logits, Scores, log_softmax, ranks, score, softmax
 
@@ -84,7 +84,7 @@ def assess(
     found = class_scores(scores.confusion)
     statistics = _statistics(logs, stated, labels)
     exact: dict[str, Interval | None] = {
-        name: _share_interval(is_hit, groups) for name, is_hit in _hits(logits, labels).items()
+        name: share_interval(is_hit, groups) for name, is_hit in _hits(logits, labels).items()
     }
     drawn = bootstrap_intervals(statistics, len(labels), groups=groups, drawings=drawings, seed=seed)
     answers = logits.argmax(axis=1)
@@ -131,17 +131,9 @@ def _statistics(
     }
 
 
-def _share_interval(is_hit: NDArray[np.bool_], groups: ArrayLike | None) -> Interval:
-    share = float(is_hit.mean())
-    if groups is None:
-        return proportion_interval(int(is_hit.sum()), len(is_hit))
-    worth = effective_count(is_hit, groups)
-    return proportion_interval(share * worth, worth)
-
-
 def _class_interval(
     is_hit: NDArray[np.bool_], is_meant: NDArray[np.bool_], groups: ArrayLike | None
 ) -> Interval | None:
     if not is_meant.any():
         return None
-    return _share_interval(is_hit[is_meant], None if groups is None else np.asarray(groups)[is_meant])
+    return share_interval(is_hit[is_meant], None if groups is None else np.asarray(groups)[is_meant])

@@ -27,7 +27,8 @@ def bootstrap_intervals(
     """Return an interval for each statistic, a function of how often each of the (N,) photos counts.
 
     None where all drawings give the same: what is not among the photos, a bootstrap cannot show, and no mistake in 50
-    photos is no proof of none. `groups` (N,): names of what is drawn as a whole.
+    photos is no proof of none. `groups` (N,): names of what is drawn as a whole; of fewer than about ten the intervals
+    are too narrow.
     """
     number = np.arange(num_images) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     num_groups = int(number.max()) + 1

@@ -70,12 +70,22 @@ def photos_needed(target: float, observed: float = 0.0, level: float = LEVEL) ->
     return proves
 
 
-def effective_count(is_hit: ArrayLike, groups: ArrayLike) -> float:
-    """Return how many independent photos (N,) photos in groups are worth for the share of hits, from 1 to N.
+def share_interval(is_hit: ArrayLike, groups: ArrayLike | None = None, level: float = LEVEL) -> Interval:
+    """Return the interval of the share of hits among (N,) photos, N above 0; those of one group are not independent."""
+    hits = np.asarray(is_hit, bool)
+    if groups is None:
+        return proportion_interval(int(hits.sum()), len(hits), level)
+    worth = effective_count(hits, groups, level)
+    return proportion_interval(float(hits.mean()) * worth, worth, level)
+
+
+def effective_count(is_hit: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> float:
+    """Return how many independent photos (N,) photos in G groups are worth for the share of hits, from 1 to N.
 
     Photos of one group (one patient, one burst) tell less than so many strangers. N over the design effect, which is
-    the variance of the share between groups over that of independent photos (Korn and Graubard 1998); where all
-    photos agree, and nothing tells the two apart, the number of groups.
+    the variance of the share between groups over that of independent photos, here 1 or more; and as few groups tell
+    that variance badly, times the square of t(N - 1) / t(G - 1), quantiles of Student's t for `level` (Korn and
+    Graubard 1998). Where all photos agree, and nothing tells the two variances apart, the number of groups.
     """
     hits = np.asarray(is_hit, np.float64)
     number: NDArray[np.intp] = np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -86,8 +96,15 @@ def effective_count(is_hit: ArrayLike, groups: ArrayLike) -> float:
         return float(num_groups)
     sums = np.bincount(number, weights=hits - share)
     between = num_groups / (num_groups - 1) * float((sums**2).sum()) / len(hits) ** 2
-    worth = share * (1 - share) / between if between else float(len(hits))
-    return min(max(worth, 1.0), float(len(hits)))
+    effect = max(1.0, between * len(hits) / (share * (1 - share)))
+    doubt = t_quantile(num_groups - 1, level) / t_quantile(len(hits) - 1, level)
+    return max(1.0, len(hits) / effect / doubt**2)
+
+
+def t_quantile(freedom: int, level: float = LEVEL) -> float:
+    """Return the t between whose -t and t Student's t with so many degrees of freedom lies with chance `level`."""
+    share = _beta_quantile(0.5, freedom / 2, level)  # t^2 / (freedom + t^2) is a Beta(1/2, freedom/2) number
+    return math.sqrt(freedom * share / (1 - share))
 
 
 def _check(hits: float, num: float, level: float) -> None:
@@ -97,12 +114,15 @@ def _check(hits: float, num: float, level: float) -> None:
 
 def _low(hits: float, num: float, tail: float) -> float:
     """Return the share at which `hits` or more of `num` has the probability `tail`: a quantile of Beta(h, n-h+1)."""
-    if hits == 0:
-        return 0.0
+    return _beta_quantile(hits, num - hits + 1, tail) if hits else 0.0
+
+
+def _beta_quantile(a: float, b: float, chance: float) -> float:
+    """Return the x with I_x(a, b) = `chance`, to 1e-13."""
     low, high = 0.0, 1.0
     while high - low > 1e-13:
         middle = (low + high) / 2
-        low, high = (low, middle) if incomplete_beta(hits, num - hits + 1, middle) > tail else (middle, high)
+        low, high = (low, middle) if incomplete_beta(a, b, middle) > chance else (middle, high)
     return (low + high) / 2
 
 

@@ -5,10 +5,9 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from depthwise.metrics.bootstrap import bootstrap_intervals
-from depthwise.metrics.intervals import LEVEL, Interval, incomplete_beta, proportion_interval
+from depthwise.metrics.intervals import LEVEL, Interval, incomplete_beta, share_interval
 
 SIGN = 0.8
 """Share of the doubt that goes to which model is better; the rest goes to how often they differ."""
@@ -37,20 +36,19 @@ def compare_pairs(old: ArrayLike, new: ArrayLike, groups: ArrayLike | None = Non
 
     Photos that both have right, or both wrong, say nothing on which is better. The m others are a share r of all N, and
     the new model wins a share q of them: the difference is (2 q - 1) r. q and r have Clopper-Pearson intervals, which
-    together err in 1 - level of all cases at most (four fifths of that for q, which decides the sign, one for r). The
-    p-value is that of the two-sided binomial test of q = 1/2: McNemar's test (1947) in its exact form. With `groups`,
-    whose photos are not independent, the bootstrap over groups widens the interval.
+    together err in 1 - level of all cases at most (four fifths of that for q, which decides the sign, one for r).
+    `groups` (N,): photos with the same value are not independent; both intervals then count as many photos as they are
+    worth (`effective_count`). The p-value is that of the two-sided binomial test of q = 1/2, McNemar's test (1947) in
+    its exact form, which takes all photos for independent.
     """
     first, second = np.asarray(old, bool), np.asarray(new, bool)
     only_old, only_new = int((first & ~second).sum()), int((~first & second).sum())
-    num, apart = len(first), only_old + only_new
-    doubt = 1 - level
-    wins = proportion_interval(only_new, apart, 1 - SIGN * doubt) if apart else Interval(0.0, 1.0)
-    rare, often = proportion_interval(apart, num, 1 - (1 - SIGN) * doubt)
+    num, apart, doubt = len(first), first != second, 1 - level
+    theirs = None if groups is None else np.asarray(groups)[apart]
+    wins = share_interval(second[apart], theirs, 1 - SIGN * doubt) if apart.any() else Interval(0.0, 1.0)
+    rare, often = share_interval(apart, groups, 1 - (1 - SIGN) * doubt)
     low, high = (2 * end - 1 for end in wins)
     interval = Interval(low * (often if low < 0 else rare), high * (often if high > 0 else rare))
-    if groups is not None:
-        interval = _widened(interval, second.astype(np.float64) - first, groups, level)
     return Paired(num, only_old, only_new, (only_new - only_old) / num, interval, _sign_test(only_old, only_new))
 
 
@@ -76,12 +74,6 @@ def connor_number(only_old: float, only_new: float, level: float, power: float) 
     apart, difference = only_old + only_new, abs(only_new - only_old)
     certain, often = (NormalDist().inv_cdf(share) for share in ((1 + level) / 2, power))
     return ((certain * math.sqrt(apart) + often * math.sqrt(apart - difference**2)) / difference) ** 2
-
-
-def _widened(interval: Interval, gains: NDArray[np.float64], groups: ArrayLike, level: float) -> Interval:
-    statistics = {"mean": lambda weights: float(weights @ gains / weights.sum())}
-    found = bootstrap_intervals(statistics, len(gains), groups=groups, level=level)["mean"]
-    return Interval(min(interval.low, found.low), max(interval.high, found.high)) if found else interval
 
 
 def _sign_test(first: int, second: int) -> float:

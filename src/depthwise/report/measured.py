@@ -50,11 +50,12 @@ def bench_text(found: Benchmark) -> str:
                 f"Never chosen automatically: {engine}, whose probabilities are up to {apart:.2g} from what they were "
                 f"at export (allowed: {found.tolerance:g})"
             )
-    if row := found.fastest.get("many"):
+    fastest = found.fastest if found.is_kept else {}
+    if row := fastest.get("many"):
         lines.append(
             f"For many pictures evaluate now takes {_who(row)}, {row.batch} picture{'s' * (row.batch > 1)} at a time"
         )
-    if row := found.fastest.get("single"):
+    if row := fastest.get("single"):
         lines.append(f"For pictures one by one depthwise.load(..., work='single') takes {_who(row)}")
     return "\n".join(lines)
 

@@ -8,13 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from depthwise.console import Quiet, T, shown
-
-
-def _safe(text: str) -> str:
-    """Return the text with control characters escaped, but for the ends of its lines: names in it may hold any."""
-    return "\n".join(map(shown, text.split("\n")))
-
+from depthwise.console import Quiet, T, shown_lines
 
 PATIENCE_S = 1.0
 """Work that takes less gets no bar."""
@@ -39,11 +33,11 @@ class Terminal(Quiet):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        print(_safe(text), file=sys.stdout if self.is_say_result else sys.stderr, flush=True)
+        print(shown_lines(text), file=sys.stdout if self.is_say_result else sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Print a line that stands out, to standard error."""
-        self.console.print(f"note: {_safe(text)}", style="yellow", markup=False)
+        self.console.print(f"note: {shown_lines(text)}", style="yellow", markup=False)
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield `items`; show a bar once they have taken a second."""

@@ -11,7 +11,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.examine import examine_all
 from depthwise.data.findings import KINDS, Finding, of_classes, of_picture, of_twins, of_unusable, to_leave_out
-from depthwise.data.index import Index, Record, read_index, scan
+from depthwise.data.index import Index, Record, read_index, real_places, scan
 from depthwise.data.ledger import Ledger
 from depthwise.data.quarantine import write_quarantine
 from depthwise.data.twins import find_twins
@@ -125,12 +125,12 @@ def _scan(photos: Path) -> Index:
 
 
 def _sides(records: list[Record], contents: list[str], splits: str | Path | None) -> list[str]:
-    """Return the split of each picture: the manifest's word by path, else by content; '' where nothing is said."""
+    """Return the split of each picture: the manifest's word by place, else by content; '' where nothing is said."""
     if splits is None:
         return [record.split for record in records]
     manifest = read_index(Path(splits)).records
-    by_path = {record.path: record.split for record in manifest}
+    sides = [record.split for record in manifest]
+    by_place = dict(zip(real_places(record.place for record in manifest), sides, strict=True))
     by_hash = {record.hash: record.split for record in manifest if record.hash}
-    return [
-        by_path.get(record.path) or by_hash.get(content, "") for record, content in zip(records, contents, strict=True)
-    ]
+    places = real_places(record.place for record in records)
+    return [by_place.get(place) or by_hash.get(content, "") for place, content in zip(places, contents, strict=True)]

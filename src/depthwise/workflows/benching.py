@@ -3,27 +3,21 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from depthwise.artifact import Card
 from depthwise.console import Quiet
 from depthwise.deploy.engine import SUFFIXES, Choice, EngineName
 from depthwise.deploy.measure import Timing, affordable, interleave
-from depthwise.deploy.predict import Engine
+from depthwise.deploy.predict import Engine, FeatureEngine
 from depthwise.deploy.verify import check_golden, noise, tolerance_of
-from depthwise.errors import UserError
+from depthwise.errors import CannotWrite, UserError
 from depthwise.machine import num_processors, peak_mib, processor
-from depthwise.metrics import Logits
 from depthwise.workflows import finding
 from depthwise.workflows.loading import load
 from depthwise.workflows.opening import open_engine
@@ -101,6 +95,8 @@ class Benchmark:
     """By engine: how far probabilities are, at most, from what they were on the pictures in the file."""
     tolerance: float
     """How far they may be for an engine to be chosen."""
+    is_kept: bool = False
+    """Whether the fastest was remembered."""
 
     @property
     def fastest(self) -> dict[finding.Work, Row]:
@@ -128,7 +124,12 @@ class Benchmark:
 
 
 def bench(
-    model: str | Path, *, seconds: float = 20.0, factory: str | None = None, console: Quiet | None = None
+    model: str | Path,
+    *,
+    seconds: float = 20.0,
+    factory: str | None = None,
+    trust_code: bool = False,
+    console: Quiet | None = None,
 ) -> Benchmark:
     """Measure a model file on the CPU: an exported one by what runs it, without torch; any other, or a run, by PyTorch.
 
@@ -138,18 +139,18 @@ def bench(
 
     With 1 and 2 threads and as many as there are processors, and batches of 1, 8 and 32 pictures of the network's own
     size: reading and resizing photos is not in it. Times take about `seconds`; the memory, which fresh processes tell,
-    comes on top. Raises UserError.
+    comes on top. `trust_code` opens a `.pt2`, which can run any code in it. Raises UserError.
     """
     if not seconds > 0:
         raise UserError(f"--seconds {seconds:g}: need more than 0")
     console, path = console or Quiet(), find_model(model)
     settings = _settings(_names(path))
-    with _engines(path, factory, {setting.who for setting in settings}) as engines:
-        card = next(iter(engines.values())).card
-        differences, tolerance = _differences(engines)
-        calls = {setting: _call(engines[setting.who], setting.batch) for setting in settings}
-        kept = affordable(_costs(calls), seconds)
-        timings = interleave({setting: calls[setting] for setting in kept}, seconds)
+    engines = _engines(path, factory, {setting.who for setting in settings}, trust_code=trust_code)
+    card = next(iter(engines.values())).card
+    differences, tolerance = _differences(engines)
+    calls = {setting: _call(engines[setting.who], setting.batch) for setting in settings}
+    kept = affordable(_costs(calls), seconds)
+    timings = interleave({setting: calls[setting] for setting in kept}, seconds)
     rows = [Row(*s, timings[s], _memory(path, s, factory)) for s in console.track(kept, len(kept), "Measuring memory")]
     found = Benchmark(
         path,
@@ -163,16 +164,27 @@ def bench(
         differences,
         tolerance,
     )
-    if fastest := found.fastest:
-        finding.keep(path, {work: row.choice for work, row in fastest.items()})
-    return found
+    return replace(found, is_kept=_keep(path, found.fastest, console))
+
+
+def _keep(path: Path, fastest: Mapping[finding.Work, Row], console: Quiet) -> bool:
+    """Remember what is fastest; return whether that could be done."""
+    try:
+        if fastest:
+            finding.keep(path, {work: row.choice for work, row in fastest.items()})
+    except CannotWrite as error:
+        console.warn(f"what is fastest is not remembered: {error}")
+        return False
+    return bool(fastest)
 
 
 def answer_once(model: str, threads: str, batch: str, engine: str = "onnxruntime", factory: str = "") -> None:
-    """Load a model, answer one batch and print the most memory that this process had, MiB. What a child runs."""
+    """Load a model, answer one batch and print the most memory that this process had, MiB. What a child runs.
+
+    Its parent has opened the same file, so it is trusted.
+    """
     who = Who(engine, int(threads))
-    with _engines(Path(model), factory or None, {who}) as engines:
-        _call(engines[who], int(batch))()
+    _call(_engines(Path(model), factory or None, {who}, trust_code=True)[who], int(batch))()
     sys.stdout.write(f"{peak_mib()}\n")
 
 
@@ -206,39 +218,17 @@ def _settings(names: Iterable[str]) -> list[Setting]:
     return [Setting(threads, batch, name) for batch in BATCHES for threads in counts for name in names]
 
 
-@contextmanager
-def _engines(path: Path, factory: str | None, wanted: Iterable[Who]) -> Iterator[dict[Who, Engine]]:
-    """Yield the engines; PyTorch's own count of threads is put back afterwards."""
-    if path.suffix in SUFFIXES:
-        yield {who: open_engine(path, Choice(cast(EngineName, who.engine), who.threads)) for who in sorted(wanted)}
-        return
-    engine = load(path, "cpu", factory).engine
-    import torch
+def _engines(path: Path, factory: str | None, wanted: Iterable[Who], *, trust_code: bool) -> dict[Who, Engine]:
+    """Return the engines; those of PyTorch share the weights."""
+    if path.suffix in SUFFIXES and path.suffix != ".pt2":
+        return {who: open_engine(path, Choice(cast(EngineName, who.engine), who.threads)) for who in sorted(wanted)}
+    if path.suffix == ".pt2":
+        engine: Engine = open_engine(path, trust_code=trust_code)
+    else:
+        engine = load(path, "cpu", factory).engine
+    from depthwise.deploy.limited import Limited
 
-    before = torch.get_num_threads()
-    try:
-        yield {who: Limited(engine, who.threads) for who in sorted(wanted)}
-    finally:
-        torch.set_num_threads(before)
-
-
-class Limited:
-    """An engine of PyTorch that computes with so many threads."""
-
-    def __init__(self, engine: Engine, threads: int) -> None:
-        self.engine, self.threads = engine, threads
-
-    @property
-    def card(self) -> Card:
-        """The engine's."""
-        return self.engine.card
-
-    def logits(self, images: NDArray[np.uint8]) -> Logits:
-        """Return the engine's answer. The number of threads stays set."""
-        import torch
-
-        torch.set_num_threads(self.threads)
-        return self.engine.logits(images)
+    return {who: Limited(cast(FeatureEngine, engine), who.threads) for who in sorted(wanted)}
 
 
 TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "ai-edge-litert": "LiteRT", "torch": "PyTorch"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from depthwise.artifact import Card
 from depthwise.console import Quiet
-from depthwise.data.index import Index, Record, read_index
+from depthwise.data.index import Index, Record, read_index, real_places
 from depthwise.errors import UserError
 from depthwise.workflows.run_folder import RunFolder
 
@@ -47,9 +47,16 @@ def choose_photos(
     elif allow_other_split:
         console.warn("pictures that the run used otherwise may be among these: the result may be too good")
     if not allow_other_split:
-        _refuse_known([r.path for r in records], {r.path: r.split for r in used.records} if used else {}, split)
+        places = real_places(record.place for record in records)
+        _refuse_known(places, {place: r.split for place, r in _by_place(used)}, split)
     known = {r.hash: r.split for r in used.records if r.hash} if used and not allow_other_split else {}
     return Chosen(split, records, known)
+
+
+def _by_place(index: Index | None) -> list[tuple[str, Record]]:
+    """Return the records with their places, to compare these by; none of no index."""
+    records = index.records if index else ()
+    return list(zip(real_places(record.place for record in records), records, strict=True))
 
 
 def _check_classes(index: Index, classes: tuple[str, ...]) -> None:
@@ -66,12 +73,12 @@ def _choose_records(index: Index, used: Index | None, split: str, console: Quiet
         return index.records
     if index.is_split and index.part(split):
         return index.part(split)
-    paths = {record.path for record in index.records}
-    ours = tuple(record for record in used.part(split) if record.path in paths) if used else ()
-    if ours:
+    here = {place for place, _ in _by_place(index)}
+    known = [record for place, record in _by_place(used) if place in here]
+    if ours := tuple(record for record in known if record.split == split):
         console.say(f"Using the run's own split: {len(ours):,} {split} pictures of {index.source}.")
         return ours
-    if index.is_split or any(record.path in paths for record in (used.records if used else ())):
+    if index.is_split or known:
         raise UserError(f"{index.source} has no pictures in the split {split!r}")
     what = "is new to the run" if used else "what the model was trained on is not known here"
     console.say(f"{index.source} has no split, and {what}: evaluating all {len(index.records):,} pictures.")

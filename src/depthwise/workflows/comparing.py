@@ -8,6 +8,7 @@ import numpy as np
 
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
+from depthwise.data.index import real_places
 from depthwise.errors import UserError
 from depthwise.metrics import Paired, compare_pairs, pairs_needed
 from depthwise.workflows.answered import Measured, measure
@@ -70,19 +71,21 @@ def compare(
     margin: float = 0.0,
     allow_other_split: bool = False,
     device: str = "auto",
+    trust_code: bool = False,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> ModelComparison:
     """Compare two models (run folders, model files or exports) on one split of `data` (default: of their runs).
 
-    Only photos that neither run used otherwise count. Raises UserError as `evaluate` does, when the models have other
-    classes, or when there is no photo that both can be judged on.
+    Only photos that neither run used otherwise count. `trust_code` is `load`'s. Raises UserError as `evaluate` does,
+    when the models have other classes, or when there is no photo that both can be judged on.
     """
     if not 0 <= margin < 1:
         raise UserError(f"--margin {margin:g}: a share of photos of at least 0 and below 1, like 0.01")
     paths = [find_model(model) for model in (old, new)]
     first, second = (
-        measure(path, load(path, device), data, split, allow_other_split, workers, console) for path in paths
+        measure(path, load(path, device, trust_code=trust_code), data, split, allow_other_split, workers, console)
+        for path in paths
     )
     _check_same_classes(first, second)
     shared, left_out = _shared(first, second)
@@ -124,8 +127,9 @@ def _check_same_classes(first: Measured, second: Measured) -> None:
 
 def _shared(first: Measured, second: Measured) -> tuple[list[list[int]], int]:
     """Return the places of the photos that both have, in each, and the number of others. Raises UserError for none."""
-    theirs = {record.path: place for place, record in enumerate(second.records)}
-    pairs = [(mine, theirs[r.path]) for mine, r in enumerate(first.records) if r.path in theirs]
+    ours, theirs = (real_places(record.place for record in found.records) for found in (first, second))
+    number = {place: at for at, place in enumerate(theirs)}
+    pairs = [(at, number[place]) for at, place in enumerate(ours) if place in number]
     if not pairs:
         raise UserError(
             "there is no photo that both models can be judged on: each run has a split of its own. Name photos that "

@@ -104,22 +104,22 @@ def evaluate(
     factory: str | None = None,
     device: str = "auto",
     choice: Choice | None = None,
+    trust_code: bool = False,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> Evaluation:
     """Return how `model` (a run folder or model file) does on one split of `data` (default: what it was trained with).
 
     The split that training used decides. `views` are averaged beside the single one; `image_size` replaces the
-    network's. Each reading of a run's test photos is noted in RUN/test_reads.jsonl. Raises UserError when `data` would
-    evaluate on pictures that the run trained on or chose its best epoch by (unless `allow_other_split`), or when the
-    classes differ.
+    network's; `choice` and `trust_code` are `load`'s. Each reading of a run's test photos is noted in
+    RUN/test_reads.jsonl. Raises UserError when `data` would evaluate on pictures that the run trained on or chose its
+    best epoch by (unless `allow_other_split`), or when the classes differ.
     """
     if target_error is not None and not 0 < target_error < 1:
         raise UserError(f"--target-error {target_error:g}: a share of wrong answers above 0 and below 1, like 0.01")
     path = find_model(model)
-    classifier = load(
-        path, device, factory, image_size=image_size, views=views, choice=choice, work="many", console=console
-    )
+    options: dict[str, Any] = {"image_size": image_size, "views": views, "choice": choice, "trust_code": trust_code}
+    classifier = load(path, device, factory, **options, work="many", console=console)
     found = measure(path, classifier, data, split, allow_other_split, workers, console)
     assessment = found.assess()
     return Evaluation(

@@ -13,7 +13,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_all
 from depthwise.data.decode import decode
-from depthwise.data.index import Record, read_index
+from depthwise.data.index import Record, read_index, real_places
 from depthwise.deploy.predict import Engine, FeatureEngine
 from depthwise.deploy.verify import GOLDEN, TOLERANCE, Comparison, compare, noise
 from depthwise.errors import UserError
@@ -68,9 +68,11 @@ def training_records(model: Path, manifest: Path) -> tuple[Record, ...]:
     training: the others are there to judge by.
     """
     index, splits = read_index(manifest), RunFolder(model.parent).splits
-    used = {record.path: record.split for record in read_index(splits).records} if splits.exists() else {}
-    found = index.part("train") or tuple(r for r in index.records if not r.split and used.get(r.path) == "train")
-    is_new = not any(record.split or record.path in used for record in index.records)
+    before = read_index(splits).records if splits.exists() else ()
+    used = dict(zip(real_places(r.place for r in before), [r.split for r in before], strict=True))
+    pairs = list(zip(index.records, real_places(record.place for record in index.records), strict=True))
+    found = index.part("train") or tuple(r for r, place in pairs if not r.split and used.get(place) == "train")
+    is_new = not any(record.split or place in used for record, place in pairs)
     if not found and not is_new:
         raise UserError(
             f"{manifest} has no photos for training, and --int8 is calibrated on these alone: those for validation and "

@@ -46,6 +46,8 @@ MADE_BY = {
     ".pt2": (),
 }
 """Packages that convert to a kind of file and run it, beside depthwise and torch."""
+BESIDE = {".xml": (".bin",)}
+"""Suffixes of the files that a kind of file has beside it."""
 PACKAGE = Path(__file__).parents[1]
 SECONDS = 2.0
 """For comparing the speed of INT8 with float."""
@@ -95,9 +97,10 @@ def export(
     console, workers, out = console or Quiet(), default_workers() if workers is None else workers, Path(out)
     _check_target(out, is_int8=int8, overwrite=overwrite)
     path = find_model(model)
-    engine = load(path, "cpu", factory).engine
-    if not isinstance(engine, EagerEngine):
+    if path.suffix in SUFFIXES:
         raise UserError(f"{path} is exported already; give the run folder or the model file that it was made from")
+    engine = load(path, "cpu", factory).engine
+    assert isinstance(engine, EagerEngine)
     console.say(f"Exporting {engine.card.model}")
     fixed_size = fixed_size or out.suffix != ".onnx"
     manifest = manifest_of(path, data)
@@ -107,8 +110,8 @@ def export(
     small = _int8(engine, path, network, manifest, pictures, before, max_loss, workers, console) if int8 else None
     pack = packer(engine, out.suffix, small.network if small else network, fixed_size=fixed_size)
     with tempfile.TemporaryDirectory(prefix="depthwise-export-") as folder:
-        trial = _write(Path(folder) / out.name, pack({}))
-        exported = open_engine(trial)
+        parts = pack({})
+        exported = open_engine(_write(Path(folder) / f"trial{out.suffix}", parts), trust_code=True)  # we made it
         after = logits_of(exported, pictures.images)
         comparison = compare(before, after, engine.card.temperature, pictures.labels, 1.0 if small else TOLERANCE)
         if small is None:
@@ -119,9 +122,9 @@ def export(
         own_size = None if fixed_size else compare_own_size(exported if small else engine, exported, pictures)
         evidence = _evidence(path, out.suffix, comparison, own_size, len(pictures.records))
         if small:
-            like = packer(engine, out.suffix, network, fixed_size=fixed_size)
-            plain = _write(Path(folder) / f"float{out.suffix}", like({}))
-            cost = _beside_float(exported, trial, plain)
+            like = packer(engine, out.suffix, network, fixed_size=fixed_size)({})
+            plain = open_engine(_write(Path(folder) / f"float{out.suffix}", like))
+            cost = _beside_float(exported, plain, _size(parts), _size(like))
             evidence |= {"int8": small.to_json() | cost, "tolerance": quantizing.TOLERANCE}
     chosen = golden_places(pictures)
     golden = pack_golden([pictures.images[i] for i in chosen], (after if small else before)[chosen])
@@ -132,11 +135,10 @@ def export(
     made = {"licence": licence, "command": command, "code_sha256": files.digest_of_code(PACKAGE)}
     whole = pack({"verification": evidence, "golden": golden, "made": made})
     _write(out, whole)
-    beside = out.with_suffix(".verification.json")
+    beside = _evidence_of(out)
     sealed = evidence | {"sha256": fingerprint(whole[out.suffix])}
     files.write_whole(beside, (json.dumps(sealed, indent=1) + "\n").encode())
-    size = sum(map(len, whole.values()))
-    return ExportResult(out, size, comparison, bool(pictures.records), beside, evidence.get("int8"))
+    return ExportResult(out, _size(whole), comparison, bool(pictures.records), beside, evidence.get("int8"))
 
 
 def _command(model: str | Path, out: Path, flags: Sequence[str], given: Mapping[str, Any]) -> str:
@@ -160,8 +162,14 @@ def _check_target(out: Path, *, is_int8: bool, overwrite: bool) -> None:
         require("openvino", "openvino", "exporting to OpenVINO")
     if out.suffix == ".tflite":
         require("litert_torch", "litert", "exporting to LiteRT")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    written = [out, *map(out.with_suffix, BESIDE.get(out.suffix, ())), _evidence_of(out)]
+    there = " and ".join(str(file) for file in written if file.exists())
+    if there and not overwrite:
+        raise UserError(f"{there} would be written over; choose another --out, or replace what is there by --overwrite")
+
+
+def _evidence_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.verification.json")
 
 
 def packer(engine: "EagerEngine", suffix: str, network: Any, *, fixed_size: bool) -> Pack:
@@ -222,16 +230,18 @@ def _int8(
     )
 
 
-def _beside_float(exported: Exported, trial: Path, plain: Path) -> dict[str, Any]:
-    """Return size and time of one picture of the file `trial` and of `plain`, its like in float, measured in turns."""
+def _size(parts: Mapping[str, bytes]) -> int:
+    return sum(map(len, parts.values()))
+
+
+def _beside_float(exported: Exported, plain: Exported, size: int, size_float: int) -> dict[str, Any]:
+    """Return bytes, and time of one picture, of an INT8 file and of `plain`, its like in float, measured in turns."""
     geometry = exported.card.geometry
     picture = noise(1, geometry.image_size, geometry.channels)
-    whole = open_engine(plain)
-    times = interleave({"int8": lambda: exported.logits(picture), "float": lambda: whole.logits(picture)}, SECONDS)
-    sizes = [sum(f.stat().st_size for f in path.parent.glob(f"{path.stem}.*")) for path in (trial, plain)]
+    times = interleave({"int8": lambda: exported.logits(picture), "float": lambda: plain.logits(picture)}, SECONDS)
     ms, ms_float = times["int8"].p50_ms, times["float"].p50_ms
     return {
-        **{"num_bytes": sizes[0], "num_bytes_float": sizes[1], "size_ratio": round(sizes[1] / sizes[0], 2)},
+        **{"num_bytes": size, "num_bytes_float": size_float, "size_ratio": round(size_float / size, 2)},
         **{"p50_ms": round(ms, 3), "p50_ms_float": round(ms_float, 3), "speedup": round(ms_float / ms, 2)},
     }
 

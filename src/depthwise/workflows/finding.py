@@ -48,7 +48,7 @@ def has_passed(model: Path) -> bool:
 
 def note_passed(model: Path) -> None:
     """Remember that a file computes here what it should. Where nothing can be kept, it is asked again next time."""
-    with suppress(CannotWrite):
+    with suppress(OSError, CannotWrite):
         files.keep(_passed(), {str(model.resolve()): _identity(model)})
 
 

@@ -28,17 +28,19 @@ def load(
     views: ViewKind = "1",
     choice: Choice | None = None,
     work: Literal["any", "single", "many"] = "any",
+    trust_code: bool = False,
     console: Quiet | None = None,
 ) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
 
     An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the
-    package.module:function that makes the network of a file that was trained with your own; nothing else in a file is
-    ever called. `image_size` replaces the side of the network's input, where the network takes other sizes and is not
-    exported; `views`: of which views of a photo the probabilities are averaged. `choice` says
-    what runs an exported file: by default ONNX Runtime, which starts soonest and answers several photos at once; for
-    `work` with single pictures, one after the other, or with many at a time what `depthwise bench` found fastest. An
-    engine that was not asked for by name must compute here what the file says; asked once, and remembered.
+    package.module:function that makes the network of a file that was trained with your own. `trust_code`: open a `.pt2`
+    file, which can run any code in it; nothing in a file of another kind is ever called. `image_size` replaces the side
+    of the network's input, where the network takes other sizes and is not exported; `views`: of which views of a photo
+    the probabilities are averaged. `choice` says with how many threads, and what runs an exported file: by default ONNX
+    Runtime, which starts soonest and answers several photos at once; for `work` with single pictures, one after the
+    other, or with many at a time what `depthwise bench` found fastest. An engine that was not asked for by name must
+    compute here what the file says; asked once, and remembered.
     """
     path = find_model(path)
     choice = choice or Choice()
@@ -49,7 +51,7 @@ def load(
                 "run folder or the model file that it was made from"
             )
         found = finding.best(path, choice, work) if work != "any" else None
-        exported = open_engine(path, found or choice)
+        exported = open_engine(path, found or choice, trust_code=trust_code)
         if not found and choice.engine == "auto":
             _check(path, exported)
         return Classifier(exported, views, is_concurrent=isinstance(exported, OnnxEngine))
@@ -60,13 +62,14 @@ def load(
         raise UserError(f"{path}: a checkpoint to go on training from, not a model; take best.safetensors beside it")
     require("torch", "train", f"predicting with {path}")
     from depthwise.deploy.eager import EagerEngine
+    from depthwise.deploy.limited import Limited
     from depthwise.workflows.devices import choose_device
 
     card, tensors = artifact.read(path)
     engine = EagerEngine(card, tensors, choose_device(device), factory=factory)
     if image_size is not None and image_size != card.geometry.image_size:
         _change_size(engine, image_size, console or Quiet())
-    return Classifier(engine, views)
+    return Classifier(Limited(engine, choice.threads) if choice.threads else engine, views)
 
 
 def _check(path: Path, exported: Exported) -> None:

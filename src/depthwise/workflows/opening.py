@@ -6,8 +6,11 @@ from depthwise.deploy.engine import Choice, Exported, OnnxEngine, Parts
 from depthwise.errors import UserError, require
 
 
-def open_engine(path: Path, choice: Choice | None = None) -> Exported:
-    """Return the engine for an exported file. Raises UserError when it cannot be run, or not so."""
+def open_engine(path: Path, choice: Choice | None = None, *, trust_code: bool = False) -> Exported:
+    """Return the engine for an exported file. Raises UserError when it cannot be run, or not so.
+
+    `trust_code`: a `.pt2` may run the code in it, and is not opened without; other kinds hold none.
+    """
     choice = choice or Choice()
     kind, wanted = path.suffix, choice.engine
     if kind == ".xml" or (kind == ".onnx" and wanted.startswith("openvino")):
@@ -25,8 +28,10 @@ def open_engine(path: Path, choice: Choice | None = None) -> Exported:
         return LiteRtEngine(path, threads=choice.threads)
     if kind == ".pt2":
         require("torch", "train", f"running {path}")
+        from depthwise.deploy.limited import Limited
         from depthwise.deploy.program import ProgramEngine
 
-        return ProgramEngine(path, threads=choice.threads)
+        program = ProgramEngine(path, trust_code=trust_code)
+        return Limited(program, choice.threads) if choice.threads else program
     found = OnnxEngine(path, threads=choice.threads)
     return Parts(found, choice.batch) if choice.batch else found

@@ -1,8 +1,6 @@
 """`depthwise predict`: from what people type to a stream of photos, and from answers to text."""
 
-import csv
 import glob
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from depthwise import files
-from depthwise.console import Quiet
+from depthwise.console import Quiet, shown
 from depthwise.data.index import find_pictures
-from depthwise.data.table import harmless
+from depthwise.data.table import csv_line, harmless
 from depthwise.data.views import ViewKind
 from depthwise.deploy.engine import Choice
 from depthwise.deploy.predict import Classifier, Prediction, Score
@@ -88,23 +86,21 @@ def predict(
     factory: str | None = None,
     device: str = "auto",
     choice: Choice | None = None,
+    trust_code: bool = False,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> Tally:
-    """Answer for all photos that `arguments` and `lines` mean.
+    """Answer for all photos that `arguments` and `lines` mean, by the model as `load` opens it.
 
     CSV and JSON lines grow in their file, and Ctrl-C or SIGTERM leaves whole rows there (raises Interrupted); the other
     forms are written whole or not at all. Lines that come slowly are answered as they come.
     """
     is_live = "-" in arguments
     is_one = len(arguments) == 1 and not is_live and os.path.isfile(arguments[0])
-    # One photo has all processors to itself. Of many, each processor reads some and computes their answers.
     options: dict[str, Any] = {"views": views, "image_size": image_size}
-    console = console or Quiet()
-    choice = choice or Choice()
-    if not is_one and choice.threads is None and not choice.engine.startswith("openvino"):
-        choice = replace(choice, threads=1)
-    classifier = load(model, device, factory, **options, choice=choice, console=console)
+    console, choice = console or Quiet(), choice or Choice()
+    choice = choice if is_one else _for_many(model, choice)
+    classifier = load(model, device, factory, **options, choice=choice, trust_code=trust_code, console=console)
     photos = expand(arguments, lines) if is_live else list(expand(arguments, lines))
     work = _Work(classifier, top_k, workers, is_live, console)
     if output.path is None:
@@ -118,6 +114,16 @@ def predict(
         text = "".join(render(work.tracked(photos), output.form, views))
         files.write_whole(output.path, text.encode(*ANY_NAME))
     return work.tally
+
+
+def _for_many(model: str | Path, choice: Choice) -> Choice:
+    """Return the choice for many photos: in ONNX Runtime each processor reads some and computes their answers.
+
+    One photo has all processors to itself, and so has each group of photos in the other engines, which answer one group
+    at a time.
+    """
+    is_by_each = find_model(model).suffix == ".onnx" and not choice.engine.startswith("openvino")
+    return replace(choice, threads=1) if is_by_each and choice.threads is None else choice
 
 
 class _Work:
@@ -201,17 +207,16 @@ def _scores(scores: tuple[Score, ...]) -> str:
 
 
 def _csv_line(values: Sequence[str]) -> str:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerow([harmless(value) for value in values])
-    return buffer.getvalue()
+    return csv_line([harmless(value) for value in values])
 
 
 def _table_line(answer: Prediction) -> str:
+    path = shown(answer.path)
     if answer.error:
-        return f"{answer.path}\n    not usable: {answer.error}\n"
+        return f"{path}\n    not usable: {shown(answer.error)}\n"
     others = [score for score in answer.top if score.label != answer.label and score.probability >= 0.001]
-    rest = ", ".join(f"{score.label} {score.probability:.1%}" for score in others)
-    line = f"{answer.path}\n    {answer.probability:6.1%}  {answer.label}{f'   ({rest})' if rest else ''}\n"
+    rest = ", ".join(f"{shown(score.label)} {score.probability:.1%}" for score in others)
+    line = f"{path}\n    {answer.probability:6.1%}  {shown(answer.label)}{f'   ({rest})' if rest else ''}\n"
     if answer.single_view:
-        line += f"    one view: {answer.single_view.label} {answer.single_view.probability:.1%}\n"
-    return line + (f"    rejected: {answer.reason}\n" if answer.rejected else "")
+        line += f"    one view: {shown(answer.single_view.label)} {answer.single_view.probability:.1%}\n"
+    return line + (f"    rejected: {shown(answer.reason)}\n" if answer.rejected else "")

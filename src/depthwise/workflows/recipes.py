@@ -150,4 +150,5 @@ def _first_comment(text: str) -> str:
 
 
 def _config(values: dict[str, Any]) -> TrainConfig:
-    return TrainConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return TrainConfig(**settings)

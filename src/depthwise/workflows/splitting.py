@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +11,19 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, check_share
 from depthwise.data.examine import examine_all
 from depthwise.data.fingerprint import Fingerprint
-from depthwise.data.grouping import rule_groups
-from depthwise.data.groups import group_up, grow
-from depthwise.data.index import Index, Record, read_index, write_manifest
+from depthwise.data.grouping import gather, rule_groups
+from depthwise.data.groups import Pair, group_up, grow
+from depthwise.data.index import Index, Record, read_index, real_places, write_manifest
 from depthwise.data.ledger import Ledger
 from depthwise.data.quarantine import leave_out
 from depthwise.data.split import SPLITS, fold_of, stratified_split
 from depthwise.data.twins import Search, equal_pixels, find_twins
 from depthwise.errors import UserError
+
+RULE_FORGOTTEN = (
+    "the old manifest has groups that are not of look-alikes: new pictures join them only where --group-by gives the "
+    "rule again"
+)
 
 
 @dataclass(frozen=True)
@@ -64,22 +69,25 @@ def split(
     """Deal the pictures of a folder, archive or CSV out to train, valid and test, and write the manifest `out`.
 
     By class and seeded; copies, near duplicates and groups stay on one side. A picture that the manifest `previous`
-    names (default: `out`, where it exists and `overwrite` is false) keeps its split. Pictures that cannot be used are
-    left out and returned. Raises UserError when there is nothing to split, a class is too small, or more than a tenth
-    of the pictures cannot be used.
+    names (default: `out`, where it exists and `overwrite` is false) keeps its split and its group. Pictures that cannot
+    be used are left out and returned. Raises UserError when there is nothing to split, a class is too small, more than
+    a tenth of the pictures cannot be used, or a file is in the way.
     """
     config, out, console = config or SplitConfig(), Path(out), console or Quiet()
     if previous is None and out.exists() and not overwrite:
         previous = out
     if previous is not None and config.folds:
         raise UserError(f"--folds deals anew, so it does not go with {previous}; choose another --out, or --overwrite")
+    paths = _fold_paths(out, config.folds)
+    if taken := [path for path in paths if path.exists() and not overwrite]:
+        raise UserError(f"{taken[0]} exists; choose another --out, or replace it with --overwrite")
     index = read_index(Path(photos))
     if index.is_split:
         raise UserError(f"{photos} is split already; give it to `depthwise train` as it is")
     old = _read_previous(Path(previous), out) if previous is not None else ()
     result = deal(index, config, workers=workers, console=console, previous=old)
     if config.folds:
-        paths = _write_folds(out, result.records, config)
+        _write_folds(paths, result.records, config)
         return replace(result, path=paths[0], notes=(*result.notes, f"{len(paths)} folds: {paths[0]} to {paths[-1]}"))
     write_manifest(out, result.records)
     return replace(result, path=out)
@@ -87,10 +95,14 @@ def split(
 
 def _read_previous(previous: Path, out: Path) -> tuple[Record, ...]:
     try:
-        return read_index(previous).records
+        index = read_index(previous)
+        if not index.is_split:
+            raise UserError(f"{previous} does not say which split a picture is in, so none can keep it")
+        return index.records
     except UserError as error:
-        hint = f"\n{out} exists; choose another --out, or replace it with --overwrite" if previous == out else ""
-        raise UserError(f"{error}{hint}") from None
+        hint = f"{out} exists; choose another --out, or replace it with --overwrite"
+        hint = hint if previous == out else "Name a manifest of `depthwise split` by --previous, or leave it out"
+        raise UserError(f"{error}\n{hint}") from None
 
 
 def deal(
@@ -108,12 +120,9 @@ def deal(
     kept, num_quarantined = leave_out(index.records, config.quarantine)
     looked = look_at(kept, default_workers() if workers is None else workers, console, ledger)
     check_same_classes(index.classes, looked.records, str(index.source))
-    ruled = rule_groups(config.group_by, [r.path for r in looked.records], index.source) if config.group_by else []
-    records, torn, notes = place(looked, ruled, config, previous)
+    records, torn, notes = place(looked, index.source, config, previous)
     if num_quarantined:
         notes.append(f"{num_quarantined} pictures left out, as {config.quarantine} says")
-    if ruled:
-        notes.append(f"{len(ruled)} groups by {config.group_by}, {sum(map(len, ruled))} pictures in them")
     return SplitResult(tuple(records), (*looked.skipped, *torn), (*index.notes, *notes))
 
 
@@ -131,58 +140,85 @@ def look_at(records: Sequence[Record], workers: int, console: Quiet, ledger: Led
 
 
 def place(
-    looked: Looked, ruled: list[list[int]], config: SplitConfig, previous: Sequence[Record] = ()
+    looked: Looked, source: Path, config: SplitConfig, previous: Sequence[Record] = ()
 ) -> tuple[list[Record], list[Skipped], list[str]]:
-    """Return the records with their splits and groups, those that belong to two splits at once, and notes."""
+    """Return the records with their splits and groups, those that belong to two splits at once, and notes.
+
+    Together stay look-alikes and groups: by `config.group_by`, whose columns are in `source`, and those that the
+    records or the old manifest `previous` name.
+    """
     records = looked.records
+    known = _known(records, previous)
+    fixed = {index: old.split for index, old in known.items()}
+    ruled = rule_groups(config.group_by, [record.path for record in records], source)
+    old_groups = gather([known[index].group if index in known else "" for index in range(len(records))])
+    together = [*ruled, *old_groups, *gather([record.group for record in records])]
     pairs = [(twins.first, twins.second) for twins in looked.search.pairs]
     equal = [pair for pair in pairs if looked.prints[pair[0]].pixels == looked.prints[pair[1]].pixels]
-    grouping = group_up(len(records), equal, pairs, ruled)
+    grouping = group_up(len(records), equal, pairs, together)
     links = [pair for pair in pairs if grouping.labels[pair[0]] == grouping.labels[pair[1]]]
-    fixed = _fixed(records, previous)
-    growth = grow(len(records), links, [*ruled, *equal_pixels(looked.prints)], fixed)
-    sizes = Counter(grouping.labels)
-    units = _unit_names(records, grouping.labels)
-    kept = [index for index in range(len(records)) if index not in growth.torn]
-    splits = stratified_split(
-        [units[index] for index in kept],
-        [records[index].label for index in kept],
-        valid=config.valid,
-        test=config.test,
-        seed=config.seed,
-        fixed={
-            new: {**fixed, **growth.places}[old] for new, old in enumerate(kept) if old in fixed or old in growth.places
-        },
-        minimum=config.min_per_class,
-    )
-    dealt = [
-        replace(records[index], split=side, group=units[index] if sizes[grouping.labels[index]] > 1 else "")
-        for index, side in zip(kept, splits, strict=True)
-    ]
+    growth = grow(len(records), links, [*together, *equal_pixels(looked.prints)], fixed)
+    dealt = _deal_out(records, grouping.labels, config, {**fixed, **growth.places}, growth.torn)
     torn = [
         Skipped(records[index].path, "torn", f"resembles pictures in {' and in '.join(sides)}")
         for index, sides in sorted(growth.torn.items())
     ]
     notes = _notes(looked, grouping.too_large, equal, len(pairs) - len(equal))
     if previous:
-        notes.append(f"{len(fixed)} pictures stay where they were, {len(kept) - len(fixed)} are new")
+        notes.append(f"{len(fixed)} pictures stay where they were, {len(dealt) - len(fixed)} are new")
+        if len(dealt) > len(fixed) and not ruled and _are_by_rule(old_groups, len(records), pairs):
+            notes.append(RULE_FORGOTTEN)
+    if ruled:
+        notes.append(f"{len(ruled)} groups by {config.group_by}, {sum(map(len, ruled))} pictures in them")
     return dealt, torn, notes
 
 
-def _fixed(records: Sequence[Record], previous: Sequence[Record]) -> dict[int, str]:
-    """Return the split of each picture that an old manifest names: by path, else (it was moved) by content."""
-    by_path = {record.path: record.split for record in previous}
-    by_hash: dict[str, set[str]] = defaultdict(set)
-    here = {record.path for record in records}
-    for record in previous:
-        if record.hash and record.path not in here:
-            by_hash[record.hash].add(record.split)
-    fixed = {}
-    for index, record in enumerate(records):
-        known = {by_path[record.path]} if record.path in by_path else by_hash.get(record.hash, set())
-        if len(known) == 1:
-            fixed[index] = min(known)
-    return fixed
+def _deal_out(
+    records: Sequence[Record],
+    labels: Sequence[int],
+    config: SplitConfig,
+    settled: Mapping[int, str],
+    torn: Container[int],
+) -> list[Record]:
+    """Return the records that are not `torn` with their splits and groups; those that are `settled` go there."""
+    sizes, units = Counter(labels), _unit_names(records, labels)
+    kept = [index for index in range(len(records)) if index not in torn]
+    splits = stratified_split(
+        [units[index] for index in kept],
+        [records[index].label for index in kept],
+        valid=config.valid,
+        test=config.test,
+        seed=config.seed,
+        fixed={new: settled[old] for new, old in enumerate(kept) if old in settled},
+        minimum=config.min_per_class,
+    )
+    return [
+        replace(records[index], split=side, group=units[index] if sizes[labels[index]] > 1 else "")
+        for index, side in zip(kept, splits, strict=True)
+    ]
+
+
+def _are_by_rule(groups: Sequence[Sequence[int]], num_images: int, pairs: Sequence[Pair]) -> bool:
+    """Tell whether likeness alone does not make these groups."""
+    alike = group_up(num_images, pairs, [], []).labels
+    return any(len({alike[index] for index in group}) > 1 for group in groups)
+
+
+def _known(records: Sequence[Record], previous: Sequence[Record]) -> dict[int, Record]:
+    """Return what an old manifest says of each picture that it names: by place, else (it was moved) by content."""
+    places = real_places(record.place for record in records)
+    by_place = dict(zip(real_places(record.place for record in previous), previous, strict=True))
+    by_hash: dict[str, list[Record]] = defaultdict(list)
+    here = set(places)
+    for place, old in by_place.items():
+        if old.hash and place not in here:
+            by_hash[old.hash].append(old)
+    known = {}
+    for index, (place, record) in enumerate(zip(places, records, strict=True)):
+        found = [by_place[place]] if place in by_place else by_hash.get(record.hash, [])
+        if len({old.split for old in found}) == 1:
+            known[index] = found[0]
+    return known
 
 
 def _unit_names(records: Sequence[Record], labels: Sequence[int]) -> list[str]:
@@ -223,18 +259,16 @@ def _notes(
     return notes
 
 
-def _write_folds(out: Path, records: Sequence[Record], config: SplitConfig) -> list[Path]:
-    """Write a manifest per fold beside `out`: its part is for validation, the others for training; test stays."""
+def _fold_paths(out: Path, folds: int) -> list[Path]:
+    return [out.with_name(f"{out.stem}-fold{number + 1}{out.suffix}") for number in range(folds)]
+
+
+def _write_folds(paths: Sequence[Path], records: Sequence[Record], config: SplitConfig) -> None:
+    """Write a manifest per fold: its part is for validation, the others for training; test stays."""
     dealt = [record for record in records if record.split != "test"]
     units = [record.group or record.hash for record in dealt]
-    folds: Mapping[Path, int] = dict(
-        zip(
-            [record.path for record in dealt],
-            fold_of(units, [record.label for record in dealt], folds=config.folds, seed=config.seed),
-            strict=True,
-        )
-    )
-    paths = [out.with_name(f"{out.stem}-fold{number + 1}{out.suffix}") for number in range(config.folds)]
+    numbers = fold_of(units, [record.label for record in dealt], folds=config.folds, seed=config.seed)
+    folds = dict(zip([record.path for record in dealt], numbers, strict=True))
     for number, path in enumerate(paths):
         sides = [
             record
@@ -243,4 +277,3 @@ def _write_folds(out: Path, records: Sequence[Record], config: SplitConfig) -> l
             for record in records
         ]
         write_manifest(path, sides)
-    return paths

@@ -8,6 +8,7 @@ from typing import Any
 
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
+from depthwise.data.audit import Skipped
 from depthwise.data.index import read_index
 from depthwise.errors import UserError
 from depthwise.workflows.recipe_choice import choose_recipe, recorded_recipe
@@ -91,7 +92,8 @@ def _train_both(
     console: Quiet,
     how: dict[str, Any],
 ) -> TrainResult:
-    first, skipped = RunFolder(folder.path / HEAD), ()
+    first = RunFolder(folder.path / HEAD)
+    skipped: tuple[Skipped, ...] = ()
     earlier = Earlier(first, Path(data), Path(init) if init else None, stages[0])
     is_resumed = how.get("resume") == "auto" and folder.has_checkpoint
     if not is_resumed:

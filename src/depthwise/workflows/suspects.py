@@ -11,7 +11,7 @@ from depthwise.console import Quiet, shown
 from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_all
 from depthwise.data.findings import Finding
-from depthwise.data.index import Record, read_index
+from depthwise.data.index import Record, read_index, real_places
 from depthwise.errors import UserError
 from depthwise.metrics import softmax
 from depthwise.workflows.loading import load
@@ -62,8 +62,9 @@ def _held_out(path: Path, records: Sequence[Record]) -> list[Record]:
     if not manifest.exists():
         return list(records)
     trained = [record for record in read_index(manifest).records if record.split == "train"]
-    paths, hashes = {record.path for record in trained}, {record.hash for record in trained if record.hash}
-    return [record for record in records if record.path not in paths and record.hash not in hashes]
+    known = {*real_places(record.place for record in trained), *(record.hash for record in trained if record.hash)}
+    places = real_places(record.place for record in records)
+    return [r for r, place in zip(records, places, strict=True) if place not in known and r.hash not in known]
 
 
 def confident_classes(probabilities: Matrix, labels: NDArray[np.int64]) -> NDArray[np.int64]:

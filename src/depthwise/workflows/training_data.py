@@ -97,10 +97,7 @@ def split_index(
     if split.valid <= 0:
         raise UserError(f"--valid {split.valid:g}: training needs validation pictures, to choose the best epoch by")
     if index.is_split:
-        if index.source.is_file() and split != SplitConfig(seed=split.seed, quarantine=split.quarantine):
-            raise UserError(
-                f"{index.source} says itself who is in which split; leave --valid, --test and --group-by out"
-            )
+        _refuse_settled(index, split)
         kept, num_left_out = leave_out(index.records, split.quarantine)
         if num_left_out:
             console.say(f"{num_left_out} pictures left out, as {split.quarantine} says.")
@@ -120,10 +117,20 @@ def split_index(
     console.say(f"No validation pictures in {index.source}: taking {split.valid:.0%} of each class from train.")
     looked = look_at(index.part("train"), workers, console)
     check_same_classes(index.classes, looked.records, f"{index.source} (train)")
-    records, _, notes = place(looked, [], replace(split, test=0.0))
+    records, _, notes = place(looked, index.source, replace(split, test=0.0))
     for note in notes:
         console.warn(note)
     return replace(index, records=(*records, *index.part("test")), notes=(*index.notes, *notes)), looked.skipped
+
+
+def _refuse_settled(index: Index, split: SplitConfig) -> None:
+    """Raise UserError when `split` asks for what the index says itself: all, or all but how validation is taken."""
+    left = SplitConfig(seed=split.seed, quarantine=split.quarantine)
+    if not index.part("valid"):
+        left = replace(left, valid=split.valid, group_by=split.group_by)
+    if split != left:
+        flags = "--valid, --test and --group-by" if index.part("valid") else "--test"
+        raise UserError(f"{index.source} says itself who is in which split; leave {flags} out")
 
 
 def choose_geometry(

@@ -19,7 +19,7 @@ from depthwise import files
 from depthwise.config import TrainConfig, default_workers
 from depthwise.console import Quiet, T
 from depthwise.data.index import Record, read_index, write_manifest
-from depthwise.errors import Diverged, Interrupted, UserError
+from depthwise.errors import CannotWrite, Diverged, Interrupted, UserError
 from depthwise.files import cache_folder
 from depthwise.metrics import Interval, proportion_interval
 from depthwise.models.weights.pretrained import PACKAGES
@@ -69,7 +69,7 @@ class Trials:
     num_valid: int
     minutes: float
     is_finished: bool
-    """False where the time was over before the last rung."""
+    """False where time was too short for one of them, so that the same command goes on."""
     folder: Path
 
     def to_json(self) -> dict[str, Any]:
@@ -96,24 +96,26 @@ def try_out(
 ) -> Trials:
     """Train the candidates on `data`'s training photos and rank them by its validation photos, within `minutes`.
 
-    Test photos are not touched. Raises UserError, and Interrupted on Ctrl-C or SIGTERM, with what was tried kept.
+    Test photos are not touched; photos that are not there any more are left out. Raises UserError, and Interrupted on
+    Ctrl-C or SIGTERM, with what was tried kept.
     """
     if not minutes > 0:
         raise UserError(f"--minutes {minutes:g}: need more than 0")
     console, workers = console or Quiet(), default_workers() if workers is None else workers
     index, _ = split_index(read_index(Path(data)), TrainConfig(), None, workers, console)
-    records = [record for name, most in PHOTOS.items() for record in _some(index.part(name), most)]
+    chosen = [record for name, most in PHOTOS.items() for record in _some(index.part(name), most)]
+    records = _there(chosen, console)
     folder = _folder(kept_in or cache_folder() / "trials", records)
     write_manifest(folder / "splits.csv", records)
     race = _Race(folder, time.monotonic() + 60 * minutes, workers, console)
     try:
-        is_finished = race.run(choices)
+        race.run(choices)
     except Interrupted as stop:
         told = f"Stopped: {len(race.trials)} candidates have a result, kept in {folder}.\nThe same command goes on."
         raise Interrupted(told, stop.signum) from stop
     ranked = sorted(race.trials.values(), key=lambda trial: (-trial.epochs, -trial.valid_top1))
     num_train, num_valid = (sum(record.split == name for record in records) for name in PHOTOS)
-    return Trials(tuple(ranked), race.cut_short, num_train, num_valid, minutes, is_finished, folder)
+    return Trials(tuple(ranked), race.cut_short, num_train, num_valid, minutes, race.is_finished, folder)
 
 
 def as_tried(found: Recommendation, trials: Trials) -> Recommendation:
@@ -139,12 +141,23 @@ def _some(records: Sequence[Record], most: int) -> Iterator[Record]:
 NAMES = ("utf-8", "surrogateescape")
 
 
+def _there(records: Sequence[Record], console: Quiet) -> list[Record]:
+    """Return those whose file is there; name one of the others."""
+    gone = {record.place for record in records if not record.path.is_file()}
+    if gone:
+        console.warn(f"{len(gone):,} of {len(records):,} photos are not there and are left out, such as {min(gone)}")
+    return [record for record in records if record.place not in gone]
+
+
 def _folder(root: Path, records: Sequence[Record]) -> Path:
-    """Return the folder of the trials on exactly these photos, by these versions."""
+    """Return the folder of the trials on exactly these photos, by these versions. Raises CannotWrite."""
     seen = [(r.place, r.label, r.split, (s := r.path.stat()).st_size, s.st_mtime_ns) for r in records]
     whole = json.dumps([seen, EPOCHS, SIDE, {name: version(name) for name in ("depthwise", "torch")}])
     folder = root / hashlib.sha256(whole.encode(*NAMES)).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"cannot make {folder}: {error.strerror}; set DEPTHWISE_CACHE to another folder") from error
     return folder
 
 
@@ -183,29 +196,32 @@ class _Race:
         self.file = folder / "trials.json"
         self.trials: dict[str, Trial] = {}
         self.cut_short: dict[str, str] = {}
+        self.is_finished = True
+        """Whether nobody's time was over."""
 
-    def run(self, choices: Sequence[Choice]) -> bool:
-        """Run the rungs; return whether all were run to their end."""
-        before = self._read()
-        running, is_finished = list(choices), True
+    def run(self, choices: Sequence[Choice]) -> None:
+        """Run the rungs."""
+        before, running = files.read_kept(self.file), list(choices)
         for rung, epochs in enumerate(EPOCHS):
             self.console.say(f"{len(running)} candidates, up to epoch {epochs}")
             for place, choice in enumerate(self.console.track(running, len(running), f"Epoch {epochs}")):
                 share = (self.end - time.monotonic()) / _work_left(rung, len(running), place)
                 key = f"{choice.name}, {choice.image_size} px, {epochs} epochs"
                 trial = Trial(**before[key]) if key in before else self._train(choice, epochs, share)
-                if trial is None:
-                    is_finished = False
-                    continue
-                self.trials[choice.name] = trial
-                before[key] = asdict(trial)
-                files.write_whole(self.file, (json.dumps(before, indent=1) + "\n").encode())
+                if trial is not None:
+                    self.trials[choice.name] = trial
+                    self._keep(key, trial)
             done = [choice for choice in running if self._epochs(choice) == epochs]
             best = sorted(done, key=lambda choice: -self.trials[choice.name].valid_top1)
             running = best[: math.ceil(len(best) / 2)]
             if len(running) < 2:
-                return is_finished
-        return is_finished
+                return
+
+    def _keep(self, key: str, trial: Trial) -> None:
+        try:
+            files.keep(self.file, {key: asdict(trial)})
+        except CannotWrite as error:
+            self.console.warn(f"{error}; the same command tries this again")
 
     def _epochs(self, choice: Choice) -> int:
         return self.trials[choice.name].epochs if choice.name in self.trials else 0
@@ -221,13 +237,14 @@ class _Race:
             pretrained="package" if is_packaged else None,
             freeze="backbone" if is_packaged else "none",
         )
-        run, started = RunFolder(self.folder / choice.name), time.monotonic()
+        run, started = RunFolder(self.folder / f"{choice.name} {choice.image_size}px"), time.monotonic()
         watch = _Watch(started + share_s)
         try:
             result = train(
                 self.folder / "splits.csv", run.path, config, resume="auto", workers=self.workers, console=watch
             )
         except _TimeIsOver:
+            self.is_finished = False
             self.cut_short[choice.name] = f"up to epoch {epochs} takes longer than its {share_s:,.0f} s"
             return None
         except (Diverged, UserError) as error:
@@ -244,11 +261,3 @@ class _Race:
             round(earlier + time.monotonic() - started, 1),
             config.image_size or choice.image_size,
         )
-
-    def _read(self) -> dict[str, Any]:
-        """Return the results of an earlier, stopped run of the same command."""
-        try:
-            values: dict[str, Any] = json.loads(self.file.read_text(encoding="utf-8"))
-            return values
-        except (OSError, ValueError):
-            return {}

@@ -15,19 +15,20 @@ def verify(
     data: str | Path | None = None,
     *,
     choice: Choice | None = None,
+    trust_code: bool = False,
     workers: int | None = None,
     console: Quiet | None = None,
 ) -> tuple[float, Evaluation | None]:
     """Check an exported file on this machine: on the pictures in it, and on `data` if given.
 
     Returns the largest difference of a probability from what was computed when it was exported, and how it does on
-    `data`'s test split (all of it where it has none). Raises UserError when the difference is above the tolerance that
-    the file states.
+    `data`'s test split (all of it where it has none). `trust_code` is `load`'s. Raises UserError when the difference is
+    above the tolerance that the file states.
     """
     path = Path(model)
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: verify takes an exported .onnx file; depthwise evaluate takes the others")
-    engine = open_engine(path, choice)
+    engine = open_engine(path, choice, trust_code=trust_code)
     golden = engine.metadata.get("golden") or []
     if not golden:
         raise UserError(f"{path}: no pictures travelled along with it; export it again")
@@ -37,8 +38,9 @@ def verify(
             f"{path} computes something else on this machine than where it was exported: probabilities differ by up to "
             f"{worst:.2g} (allowed: {allowed:g}). Do not use it here{_other(choice)}"
         )
-    found = evaluate(path, data, choice=choice, workers=workers, console=console) if data else None
-    return worst, found
+    if not data:
+        return worst, None
+    return worst, evaluate(path, data, choice=choice, trust_code=trust_code, workers=workers, console=console)
 
 
 def _other(choice: Choice | None) -> str:
