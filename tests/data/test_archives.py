@@ -149,3 +149,11 @@ def test_two_processes_of_one_number_unpack_at_the_same_time(tmp_path, monkeypat
     monkeypatch.setattr(archives, "_unpack", slowly)
     assert len(read_index(path).records) == 4
     assert [folder.name for folder in (tmp_path / "cache" / "archives").iterdir()] == [content_hash(path)]
+
+
+def test_a_tar_that_is_damaged_in_the_middle_or_cut_between_two_files_is_not_taken_for_a_short_one(tmp_path):
+    content = tarred(tmp_path / "a.tar", FILES).read_bytes()
+    second = 2 * tarfile.BLOCKSIZE  # the first file's header and its one block come before
+    for spoilt in (content[:second] + b"\xff" + content[second + 1 :], content[:second]):
+        (tmp_path / "a.tar").write_bytes(spoilt)
+        assert "cut off, or damaged in the middle" in refused(tmp_path / "a.tar", tmp_path)

@@ -110,3 +110,12 @@ def _members(path: Path) -> Generator[Member, None, None]:
     with tarfile.open(path) as archive_:
         for member in archive_:
             yield member.name, partial(archive_.extractfile, member) if member.isreg() else None
+        _check_end(archive_)
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise TarError when the archive goes on where its files seem to end, or ends before: a header is damaged."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if any(end := archive.fileobj.read(tarfile.BLOCKSIZE)) or not end:
+        raise tarfile.TarError("it is cut off, or damaged in the middle")
