@@ -30,7 +30,7 @@ CLASSES = {"functional": ("defect_000", "defect_033"), "defective": ("defect_067
 """The experts' probability of a defect, in percent; above 0.5 a cell is defective."""
 VALID, TEST = 0.11, 0.25
 METHODS = {
-    "finetune": ("--recipe", "finetune"),
+    "finetune": (),  # what is chosen without a flag
     "linear-probe": ("--recipe", "linear-probe"),
     "scratch": ("--recipe", "scratch-224", "--model", "mobilenet_v3_small"),
 }
@@ -115,7 +115,9 @@ def run(trial: Trial, place: Path, threads: int | None) -> dict[str, Any]:
     out = place / trial.name.replace("/", "-")
     is_begun = out.exists()
     flags = (*METHODS[trial.method], "--seed", str(trial.seed), *(("--threads", str(threads)) if threads else ()))
-    _, train_s = call("train", deal(trial, place), "--out", out, *flags, "--resume", "auto")
+    said, train_s = call("train", deal(trial, place), "--out", out, *flags, "--resume", "auto")
+    if trial.method == "finetune" and not is_begun and "Recipe finetune:" not in said:
+        raise SystemExit(f"another recipe was chosen:\n{said}")
     rules = []
     for rate in MISS_RATES:
         text, _ = call("calibrate", out, "--positive", "defective", "--max-miss-rate", str(rate), "--json")

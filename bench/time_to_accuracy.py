@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import record
 
 HERE = Path(__file__).parent
+TOLD = ("depthwise", "timm", "ultralytics", "torch", "torchvision")
 
 
 class System(NamedTuple):
@@ -107,10 +108,13 @@ def column(path: Path, name: str | int) -> list[float]:
 
 def watch(system: System, targets: list[float], budget_s: float, log: Path) -> dict[str, Any]:
     """Run a system until it reaches the last target, ends or is out of time; return when it reached what."""
+    cache = log.with_name("cache")
+    shutil.rmtree(cache, ignore_errors=True)
+    fresh = {**os.environ, "DEPTHWISE_CACHE": str(cache)}  # nothing is decoded, computed or measured before
     started = time.perf_counter()
     seen: list[dict[str, Any]] = []
     with open(log, "w") as file:
-        process = subprocess.Popen(system.command, stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(system.command, stdout=file, stderr=file, start_new_session=True, env=fresh)
         while process.poll() is None and time.perf_counter() - started < budget_s:
             seen += [
                 {"s": round(time.perf_counter() - started, 1), "top1": top1}
@@ -128,7 +132,19 @@ def watch(system: System, targets: list[float], budget_s: float, log: Path) -> d
         raise SystemExit(f"{system.name} failed; its output: {log}")
     seen += [{"s": round(took, 1), "top1": top1} for top1 in system.accuracies()[len(seen) :]]
     reached = {f"{target:.4g}": next((row["s"] for row in seen if row["top1"] >= target), None) for target in targets}
-    return {"system": system.name, "reached_s": reached, "wall_s": round(took, 1), "epochs": seen}
+    about = {"date": time.strftime("%Y-%m-%d"), "machine": record.machine(), "versions": versions_of(system.command[0])}
+    return {"system": system.name, "reached_s": reached, "wall_s": round(took, 1), "epochs": seen, **about}
+
+
+def versions_of(program: str) -> dict[str, str]:
+    """Return the versions of what trains, in the environment that the program is from."""
+    python = Path(program).with_name("python")
+    code = (
+        "import json; from importlib.metadata import distributions; "
+        f"print(json.dumps({{d.name: d.version for d in distributions() if d.name in {TOLD}}}))"
+    )
+    found: dict[str, str] = json.loads(subprocess.run([python, "-c", code], check=True, capture_output=True).stdout)
+    return found
 
 
 def arrange(train: Path, test: Path, out: Path) -> Path:

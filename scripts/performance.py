@@ -177,7 +177,10 @@ def _time_to(found: Any) -> list[str]:
         reached = ["never" if row["reached_s"][t] is None else f"{row['reached_s'][t]:,.0f}" for t in targets]
         best = max((epoch["top1"] for epoch in row["epochs"]), default=0.0)
         lines.append(f"| {row['system']} | {' | '.join(reached)} | {best:.2%} | {len(row['epochs'])} |")
-    return [*lines, "", f"One run each, at most {found['budget_s']:,.0f} s. {witness(found)}."]
+    peers = [row["versions"] for row in found["rows"] if "depthwise" not in row.get("versions", {"depthwise": ""})]
+    others = {f"{name} {version}" for versions in peers for name, version in versions.items()}
+    versions = f" The others' environments: {', '.join(sorted(others))}." if others else ""
+    return [*lines, "", f"One run each, at most {found['budget_s']:,.0f} s. {witness(found)}.{versions}"]
 
 
 FILES = {

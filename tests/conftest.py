@@ -17,6 +17,7 @@ from depthwise.cli import run
 
 _CACHE = tempfile.TemporaryDirectory()
 os.environ["XDG_CACHE_HOME"] = _CACHE.name  # what tests find out stays out of the user's cache
+os.environ.pop("DEPTHWISE_CACHE", None)  # which would be asked first
 
 settings.register_profile("depthwise", deadline=None)  # no timed assertions
 settings.load_profile("depthwise")

@@ -5,9 +5,10 @@ Runs in timm's environment, not in ours:
     PEER timm_train.py DATA MODEL --epochs N --image-size S --out summary.csv [--tuned] [--weights FILE]
 
 Defaults as train.py's (timm 1.0): batch 128, SGD 0.05 with Nesterov 0.9, weight decay 2e-5, cosine after 5 epochs of
-warm-up from 1e-5, random resized crops from 8 %, mirroring, colour jitter 0.4, label smoothing 0.1, float32. `--tuned`:
-as an expert would for short runs on a CPU: channels last, bfloat16, batch 64, learning rate 0.1, 1 epoch of warm-up,
-crops from 60 %.
+warm-up from 1e-5, random resized crops from 8 %, mirroring, colour jitter 0.4, label smoothing 0.1, float32; colours,
+interpolation and the crop at evaluation as the network's configuration says. `--tuned`: as an expert would for short
+runs on a CPU: channels last, bfloat16, batch 64, learning rate 0.1, rising from step to step in the first epoch, crops
+from 60 %, and small pictures whole at evaluation.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from timm.data import create_dataset, create_loader
+from timm.data import create_dataset, create_loader, resolve_data_config
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.models import create_model
 from timm.optim import create_optimizer_v2
@@ -35,6 +36,9 @@ def main(asked: argparse.Namespace) -> None:
         pairs = list(zip(own, theirs.values(), strict=True))[:-2]  # the same order under other names; a new classifier
         model.load_state_dict({**own, **dict(pairs)})
         lr = lr / 10
+    how = resolve_data_config({}, model=model)
+    colours = {"mean": how["mean"], "std": how["std"]}
+    shown = {"interpolation": how["interpolation"], "crop_pct": 1.0 if tuned and size[1] < 64 else how["crop_pct"]}
     layout = torch.channels_last if tuned else torch.contiguous_format
     model = model.to(memory_format=layout)
     loaders = {
@@ -45,6 +49,8 @@ def main(asked: argparse.Namespace) -> None:
             is_training=part == "train",
             scale=scale,
             color_jitter=0.0 if tuned else 0.4,
+            **colours,
+            **({"interpolation": "random"} if part == "train" else shown),
             num_workers=asked.workers,
             use_prefetcher=False,
             device=torch.device("cpu"),
@@ -52,14 +58,22 @@ def main(asked: argparse.Namespace) -> None:
         for part in ("train", "val")
     }
     optimizer = create_optimizer_v2(model, opt="sgd", lr=lr, momentum=0.9, weight_decay=2e-5)
+    num_steps = len(loaders["train"])
     schedule, _ = create_scheduler_v2(
-        optimizer, "cosine", num_epochs=asked.epochs, warmup_epochs=min(warmup, asked.epochs - 1), warmup_lr=1e-5
+        optimizer,
+        "cosine",
+        num_epochs=asked.epochs,
+        warmup_epochs=min(warmup, asked.epochs - 1),
+        warmup_lr=1e-5,
+        step_on_epochs=not tuned,
+        updates_per_epoch=num_steps,
     )
     criterion = LabelSmoothingCrossEntropy(0.1)
     for epoch in range(asked.epochs):
-        schedule.step(epoch)
+        schedule.step(epoch)  # by epochs or by steps: each call counts in one of the two forms
         model.train()
-        for images, labels in loaders["train"]:
+        for number, (images, labels) in enumerate(loaders["train"]):
+            schedule.step_update(epoch * num_steps + number)
             with precision:
                 loss = criterion(model(images.to(memory_format=layout)), labels)
             optimizer.zero_grad()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,7 +7,7 @@ from PIL import Image
 from depthwise.data import warp as module
 from depthwise.data.warp import recolour, recolour_plain, warp, warp_plain
 
-PHOTO = "tests/photos/chelsea.jpg"
+PHOTO = Path(__file__).parents[1] / "photos/chelsea.jpg"
 
 
 def box(left, top, right, bottom, side) -> list[list[float]]:

@@ -114,8 +114,14 @@ def _members(path: Path) -> Generator[Member, None, None]:
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """Raise TarError when the archive goes on where its files seem to end, or ends before: a header is damaged."""
+    """Raise TarError when the archive goes on where its files seem to end, or ends before: a header is damaged.
+
+    What fills up its last record is read, too: behind that compressed archives keep the sum of all bytes.
+    """
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     if any(end := archive.fileobj.read(tarfile.BLOCKSIZE)) or not end:
         raise tarfile.TarError("it is cut off, or damaged in the middle")
+    for _ in range(MAX_FILE_BYTES // CHUNK):
+        if not archive.fileobj.read(CHUNK):
+            break
