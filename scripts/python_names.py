@@ -28,7 +28,7 @@ def python_names() -> str:
 
 def _entry(name: str) -> Iterator[str]:
     value = getattr(dw, name)
-    yield f"### {name}"
+    yield f"## {name}"
     if name.endswith("Config"):  # its fields are the command line's flags, which --help tells
         names = ", ".join(f"`{field.name}`" for field in fields(value))
         command = name.removesuffix("Config").lower()
