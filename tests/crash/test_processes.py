@@ -1,6 +1,7 @@
 """Several gloo processes: they train one network, stop together, and end when one of them is gone."""
 
 import hashlib
+import multiprocessing
 import os
 import random
 import shutil
@@ -27,6 +28,13 @@ FILES = ("best.safetensors", "last.safetensors", "metrics.jsonl", "config.toml")
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("several") / "photos", per_class=14, size=(16, 16))
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left():
+    yield
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def launch(
@@ -183,15 +191,8 @@ def test_only_process_0_decides_when_to_save(pictures: Path, tmp_path: Path):
     from depthwise import artifact
 
     out = tmp_path / "run"
-    arguments = [
-        str(pictures),
-        *SMALL,
-        *FLAGS,
-        "--save-every",
-        "5",
-        "--out",
-        str(out),
-    ]  # never due: an epoch is 4 steps
+    never_due = ("--save-every", "5")  # an epoch is 4 steps
+    arguments = [str(pictures), *SMALL, *FLAGS, *never_due, "--out", str(out)]
     assert together(tmp_path, 2, *arguments) == [0, 0]
     assert artifact.read_card(out / "previous.safetensors").training["position"]["step"] == 4
 
@@ -207,12 +208,12 @@ def test_too_many_processes_are_refused_with_the_largest_number(pictures: Path, 
 
 def test_a_silent_process_ends_the_others(pictures: Path, tmp_path: Path):
     arguments = ["train", str(pictures), *SMALL, *ENDLESS, "--out", str(tmp_path / "run")]
-    processes = launch(tmp_path, 2, arguments, timeout_s=6)
+    processes = launch(tmp_path, 2, arguments, timeout_s=12)
     wait_for("1/1000", tmp_path, processes)
     os.kill(processes[1].pid, signal.SIGSTOP)
     processes[0].join(100)
     os.kill(processes[1].pid, signal.SIGCONT)
-    assert processes[0].exitcode == 2 and "or was silent for 6 s" in said(tmp_path)
+    assert processes[0].exitcode == 2 and "or was silent for 12 s" in said(tmp_path)
     assert wait(processes)[1] == 2
 
 
@@ -220,17 +221,8 @@ def test_torchrun_starts_a_killed_run_again_and_it_ends_with_the_same_bits(
     unbroken: Path, pictures: Path, tmp_path: Path
 ):
     once_killed = Path(__file__).with_name("once_killed.py")
-    arguments = [
-        "train",
-        str(pictures),
-        *SMALL,
-        *FLAGS,
-        "--save-every",
-        "2",
-        "--out",
-        str(tmp_path / "run"),
-        "--resume",
-    ]
+    out = ("--out", str(tmp_path / "run"))
+    arguments = ["train", str(pictures), *SMALL, *FLAGS, "--save-every", "2", *out, "--resume"]
     elastic = ["--nproc-per-node", "2", "--max-restarts", "1", "--monitor-interval", "0.1"]
     command = [sys.executable, "-m", "torch.distributed.run", *elastic, str(once_killed), str(tmp_path), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)

@@ -79,7 +79,8 @@ def test_which_names_run_code():
     assert not is_code("timm:resnet18") and not is_code("resnet18")
 
 
-def test_timm_is_asked_for_where_it_is_not_installed():
+def test_timm_is_asked_for_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not
     with pytest.raises(UserError, match="pip install timm"):
         create_model("timm:resnet18")
 
