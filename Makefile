@@ -60,7 +60,7 @@ export-all: $(READY)
 	$(BIN)/python bench/export_all.py
 	$(BIN)/python scripts/make_docs.py
 
-# One network of each family on Fashion-MNIST: two hours or so; goes on where it was stopped. Nothing else should run.
+# One network of each family on Fashion-MNIST: four hours or so; goes on where it was stopped. Nothing else should run.
 results: $(READY)
 	$(BIN)/python bench/results.py
 	$(BIN)/python bench/results.py --write

@@ -80,9 +80,8 @@ def trial(photos: Path, place: Path, name: str, way: str, epochs: int, seed: int
     dw.train(manifest, out, wishes, resume="auto", threads=1)
     found = dw.evaluate(out, manifest, "test")
     hits, num_images = round(found.scores.top1 * found.scores.confusion.sum()), int(found.scores.confusion.sum())
-    return {
-        "set": name, "way": way, "epochs": epochs, "seed": seed, "hits": hits, "num_images": num_images,
-    }  # fmt: skip
+    what = {"set": name, "way": way, "epochs": epochs, "seed": seed}
+    return {**what, "hits": hits, "num_images": num_images, **record.stamp()}
 
 
 def main(place: Path, elpv: Path | None, seconds: float) -> None:

@@ -135,6 +135,7 @@ def run(trial: Trial, place: Path, threads: int | None) -> dict[str, Any]:
         "rules": rules,
         "valid_top1": {"all layers" if is_last else "last layer": best_of(run) for run, is_last in parts(out)},
         "test": {name: found[name] for name in keep} | {"top1_interval": found["intervals"]["top1"]},
+        **record.stamp(),
     }
 
 

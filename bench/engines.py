@@ -71,7 +71,7 @@ def rows(name: str, folder: Path) -> list[dict[str, Any]]:
         ms = {who: round(timing.p50_ms, 2) for who, timing in times.items()}
         ratio = min(ms["onnxruntime"], ms["openvino"]) / ms["ours"]
         row = {"network": name, "batch": batch, "p50_ms": ms, "best_bare_over_ours": round(ratio, 2)}
-        found.append(row | {"chosen": asdict(choice)})
+        found.append(row | {"chosen": asdict(choice)} | record.stamp())
     return found
 
 
@@ -82,9 +82,10 @@ def main() -> None:
         asked = sys.argv[1:] or NETWORKS
         found = [row for network in asked for row in rows(network, Path(name))]
     path = record.RESULTS / "engines.json"
-    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    found = sorted([row for row in known if row["network"] not in asked] + found, key=lambda row: row["network"])
     versions = {package: version(package) for package in ("onnxruntime", "openvino")}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = known["rows"] if known.get("versions") == versions else []
+    found = sorted([row for row in kept if row["network"] not in asked] + found, key=lambda row: row["network"])
     record.write("engines", {"versions": versions, "rows": found})
 
 

@@ -89,7 +89,7 @@ def main() -> None:
         if spec.name in rows or time.monotonic() - started > asked.seconds:
             continue
         with tempfile.TemporaryDirectory() as name:
-            rows[spec.name] = row(spec, Path(name))
+            rows[spec.name] = {**row(spec, Path(name)), **record.stamp()}
         record.write("export_all", {"num_networks": len(list_models()), "rows": list(rows.values())})
 
 

@@ -99,16 +99,17 @@ def main(place: Path, pattern: str, seconds: float, threads: int) -> None:
     """Go on where the last time ended; write after each network."""
     started, machine = time.monotonic(), record.machine()
     known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-    rows = {r["name"]: r for r in known.get("rows", [])} if known.get("machine") == machine else {}
     settings: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "seed": 0, "threads": threads}
     settings |= {"versions": {name: version(name) for name in ENGINES}}
+    is_alike = known.get("machine") == machine and settings.items() <= known.items()
+    rows = {r["name"]: r for r in known["rows"]} if is_alike else {}
     with sample_photos() as photos:
         found = dw.split(photos, place / "splits.csv", overwrite=True)
         settings |= {"num_test": sum(r.split == "test" for r in found.records)}
         for name in NETWORKS:
             if name in rows or not fnmatch(name, pattern) or time.monotonic() - started > seconds:
                 continue
-            rows[name] = row(name, place / "splits.csv", place, threads)
+            rows[name] = {**row(name, place / "splits.csv", place, threads), **record.stamp()}
             ordered = [rows[name] for name in NETWORKS if name in rows]
             record.write("int8", settings | {"rows": ordered})
 

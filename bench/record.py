@@ -21,10 +21,15 @@ def machine() -> dict[str, Any]:
     return info | {name: version(name) for name in ("torch", "numpy", "pillow")}
 
 
+def stamp() -> dict[str, Any]:
+    """Return day and machine, for a row that stays when others are measured later."""
+    return {"date": time.strftime("%Y-%m-%d"), "machine": machine()}
+
+
 def write(name: str, result: dict[str, Any], *, is_quiet: bool = False) -> None:
     """Write bench/results/NAME.json and, unless `is_quiet`, print it."""
     RESULTS.mkdir(exist_ok=True)
-    whole = {"date": time.strftime("%Y-%m-%d"), "machine": machine()} | result
+    whole = stamp() | result
     text = json.dumps(whole, indent=1) + "\n"
     (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
     if not is_quiet:

@@ -43,7 +43,7 @@ class Row(NamedTuple):
     recipe: str = "scratch-small"
     most_epochs: int | None = None
     """In place of the recipe's number; fewer are run where the minutes do not suffice."""
-    minutes: float = 5.0
+    minutes: float = 15.0
     """For training; more where it pays."""
     name: str = ""
     """What the row is called; the network's name where that is enough."""

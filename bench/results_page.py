@@ -92,7 +92,14 @@ def _witness(found: Found) -> str:
         machine = row["machine"]
         of = f"{machine['cores']} cores of {machine['processor']}, Python {machine['python']}, torch {machine['torch']}"
         machines += [of] if of not in machines else []
-    return f"{len(found)} of {len(ROWS)} rows are run" + (f": {'; '.join(machines)}." if machines else ".")
+    said = f"{len(found)} of {len(ROWS)} rows are run" + (f": {'; '.join(machines)}." if machines else ".")
+    others = [f"`{row.title}`" for row in ROWS if row.title in found and is_of_another_plan(row, found[row.title])]
+    return said + (f" Of an earlier plan, with fewer minutes: {', '.join(others)}." if others else "")
+
+
+def is_of_another_plan(row: Row, found: dict[str, Any]) -> bool:
+    """Return whether a row was run when fewer minutes were planned for it."""
+    return bool(found["plan"]["request"]["minutes"] < row.minutes)
 
 
 def commands() -> str:
@@ -104,7 +111,8 @@ def commands() -> str:
 def figure(found: dict[str, Any]) -> str:
     """Return the line that a recipe's first comment has for a row."""
     num_images, seeds, cores = found["runs"][0]["num_images"], len(found["runs"]), found["machine"]["cores"]
-    took = f"{found['plan']['epochs']} epochs, {minutes_of(found):.1f} min on {cores} cores"
+    epochs = found["plan"]["epochs"]
+    took = f"{epochs} epoch{'s' * (epochs > 1)}, {minutes_of(found):.1f} min on {cores} cores"
     accuracy = f"{100 * top1_of(found):.2f} % of {num_images:,} test pictures"
     return f"{MEASURED}Fashion-MNIST: {found['name']} {accuracy}, {took}, {seeds} seed{'s' * (seeds > 1)}"
 

@@ -94,12 +94,12 @@ def measure_speed(task: Task, num_images: int, console: Quiet) -> float:
 
 
 def plan_epochs(images_per_s: float, num_pictures: int, minutes: float, most: int) -> int:
-    """Return the epochs that fit into the minutes, rounded down, from 1 to `most`.
+    """Return the epochs that take about so many minutes, from 1 to `most`.
 
     85 % of the pictures are trained on in an epoch; validation, batch norm's statistics and the pictures' way to the
     network take about as long as the other 15 % would.
     """
-    return max(1, min(most, int(60 * minutes * images_per_s / num_pictures)))
+    return max(1, min(most, round(60 * minutes * images_per_s / num_pictures)))
 
 
 class Bench(NamedTuple):
@@ -188,7 +188,7 @@ def read_rows(path: Path) -> dict[str, dict[str, Any]]:
 def save(path: Path, rows: dict[str, dict[str, Any]], order: Sequence[str]) -> None:
     """Write all rows that are known, in the table's order."""
     in_order = [rows[title] for title in order if title in rows]
-    whole = {"date": time.strftime("%Y-%m-%d"), "machine": record.machine(), "rows": in_order}
+    whole = {**record.stamp(), "rows": in_order}
     files.write_whole(path, (json.dumps(whole, indent=1) + "\n").encode())
 
 

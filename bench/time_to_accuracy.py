@@ -132,7 +132,7 @@ def watch(system: System, targets: list[float], budget_s: float, log: Path) -> d
         raise SystemExit(f"{system.name} failed; its output: {log}")
     seen += [{"s": round(took, 1), "top1": top1} for top1 in system.accuracies()[len(seen) :]]
     reached = {f"{target:.4g}": next((row["s"] for row in seen if row["top1"] >= target), None) for target in targets}
-    about = {"date": time.strftime("%Y-%m-%d"), "machine": record.machine(), "versions": versions_of(system.command[0])}
+    about = {**record.stamp(), "versions": versions_of(system.command[0])}
     return {"system": system.name, "reached_s": reached, "wall_s": round(took, 1), "epochs": seen, **about}
 
 

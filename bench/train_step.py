@@ -48,7 +48,7 @@ def main(names: tuple[str, ...], batch_size: int, rounds: int, result: str) -> N
     settings = {"batch_size": batch_size, "rounds": rounds, "threads": threads}
     rows = known_rows(result, settings)
     for name in names:
-        rows[name] = measure(name, batch_size, 32 if name == "lenet5" else 224, rounds, limits)
+        rows[name] = {**measure(name, batch_size, 32 if name == "lenet5" else 224, rounds, limits), **record.stamp()}
         tell(rows[name])
         ordered = [rows[model] for model in dict.fromkeys((*TARGETS, *OTHERS, *rows)) if model in rows]
         record.write(result, {**settings, "limits": limits._asdict(), "rows": ordered}, is_quiet=True)

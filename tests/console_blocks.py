@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -43,6 +43,16 @@ def shown_on(page: str) -> list[Shown]:
             found[-1].lines.append(text)
         is_status = text == f"$ {STATUS}"
     return found
+
+
+def commands_on(page: str) -> Iterator[str]:
+    """Yield the command lines of depthwise in indented and in fenced blocks, with `$` or without, up to a pipe."""
+    is_fenced = False
+    for line in page.replace("\\\n", "").splitlines():
+        is_fenced ^= line.startswith("```")
+        command = line.strip().removeprefix("$ ").partition(" | ")[0]
+        if (is_fenced or line.startswith("    ")) and command.startswith("depthwise "):
+            yield command
 
 
 def shape(line: str, names: Sequence[str]) -> str:

@@ -88,11 +88,9 @@ def test_pages_for_newcomers_are_among_them():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_on_every_page_has_the_flags_that_it_shows(page):
-    for line in page.read_text(encoding="utf-8").splitlines():
-        command = line.strip().removeprefix("$ ")
-        if line.startswith("    ") and command.startswith("depthwise "):
-            arguments = console_blocks.Shown(command).arguments
-            app.parse_args(spell_out_resume(arguments), exit_on_error=False, print_error=False)
+    for command in console_blocks.commands_on(page.read_text(encoding="utf-8")):
+        arguments = console_blocks.Shown(command).arguments
+        app.parse_args(spell_out_resume(arguments), exit_on_error=False, print_error=False)
 
 
 NAMES = ("bag", "shirt", "t-shirt")
@@ -114,6 +112,11 @@ More text.
     $ depthwise train photos \\
         --epochs 3
 """
+
+
+def test_commands_are_found_in_indented_and_in_fenced_blocks():
+    page = "see depthwise a\n\n    $ depthwise b\n    depthwise c\n\n```console\n$ depthwise d \\\n --e | wc\nf\n```\n"
+    assert list(console_blocks.commands_on(page)) == ["depthwise b", "depthwise c", "depthwise d  --e"]
 
 
 def test_a_page_is_read_as_people_read_it():

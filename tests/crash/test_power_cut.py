@@ -5,6 +5,8 @@ was not fsynced nothing, a part, or zeros in its place; of renames since the fol
 but one.
 """
 
+import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +21,8 @@ from depthwise.console import Quiet
 from depthwise.workflows.run_folder import RunFolder
 
 CONFIG = dw.TrainConfig(model="lenet5", epochs=14, batch_size=8, lr=0.05)
+FILES = ("best.safetensors", "last.safetensors", "metrics.jsonl", "splits.csv", "config.toml")
+NUM_RESUMED = 12
 
 
 class Call(NamedTuple):
@@ -133,42 +137,75 @@ def _combinations(names: Names) -> Iterator[dict[str, bytes]]:
             yield {other: form if other == name else c.safe for other, c in names.items()}
 
 
+class Recorded(NamedTuple):
+    """A run that was not broken off."""
+
+    folder: Path
+    calls: list[Call]
+    """Everything that it asked of the disk."""
+    end: dict[str, bytes]
+    """What its folder holds at the end."""
+
+
 @pytest.fixture(scope="module")
-def calls(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
-    """Everything that a run asks of the disk."""
-    recorder = Recorder()
+def recorded(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    recorder, out = Recorder(), tmp_path_factory.mktemp("recorded") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "DISK", recorder)
-        dw.train(photos, tmp_path_factory.mktemp("recorded") / "run", CONFIG, save_every="1", workers=0)
-    return recorder.calls
+        dw.train(photos, out, CONFIG, save_every="1", workers=0)
+    return Recorded(out, recorder.calls, {name: (out / name).read_bytes() for name in FILES})
 
 
-def test_after_a_power_cut_at_any_moment_a_whole_checkpoint_is_found(calls: Sequence[Call], tmp_path: Path):
-    folder, disk = RunFolder(tmp_path), Imagined()
-    steps: list[int] = []  # of the checkpoints that were begun
-    num_safe = num_states = 0  # checkpoints that are surely on the device; states looked at
+def states_of(calls: Sequence[Call], folder: Path) -> Iterator[tuple[dict[str, bytes], list[int], int]]:
+    """Yield each different state after a power cut, the steps of checkpoints begun, how many of them are surely safe."""
+    disk = Imagined()
+    steps: list[int] = []
+    num_safe = 0
     seen: set[tuple[tuple[str, int], ...]] = set()
     for call in calls:
         if call.kind == "write" and call.path == ".last.safetensors.tmp":
-            steps.append(step_in(call.data, tmp_path))
+            steps.append(step_in(call.data, folder))
         disk.apply(call)
         num_safe = len(steps) if call.kind == "sync_folder" else num_safe
         for state in disk.after_power_cut():
-            num_states += 1
             key = (*((name, hash(data)) for name, data in sorted(state.items())), ("safe", num_safe))
             if key not in seen:
                 seen.add(key)
-                check(folder, state, steps, num_safe)
-    print(f"\nstates: {num_states}, of which different: {len(seen)}; without a whole checkpoint: 0")
-    assert len(seen) >= 1000
+                yield state, steps, num_safe
 
 
-def check(folder: RunFolder, state: dict[str, bytes], steps: list[int], num_safe: int) -> None:
-    """Put the state on a real disk and go on from it."""
-    for path in folder.path.iterdir():
-        path.unlink()
+def put(state: dict[str, bytes], folder: Path) -> None:
+    """Let a folder hold this state and nothing else."""
+    for path in folder.iterdir():
+        path.unlink() if path.is_file() else shutil.rmtree(path)
     for name, data in state.items():
-        (folder.path / name).write_bytes(data)
+        (folder / name).write_bytes(data)
+
+
+def test_after_a_power_cut_at_any_moment_a_whole_checkpoint_is_found(recorded: Recorded, tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    number = 0
+    for state, steps, num_safe in states_of(recorded.calls, tmp_path):
+        number += 1
+        put(state, tmp_path / "run")
+        check(RunFolder(tmp_path / "run"), steps, num_safe)
+    assert number >= 1000
+
+
+def test_a_run_goes_on_to_the_same_bytes_from_what_a_power_cut_left(recorded: Recorded, photos: Path, tmp_path: Path):
+    states = [state for state, _, _ in states_of(recorded.calls, tmp_path)]
+    rng = random.Random(0)
+    num_begun = 0
+    for state in rng.sample(states, NUM_RESUMED):
+        put(state, recorded.folder)
+        num_begun += RunFolder(recorded.folder).has_checkpoint
+        dw.train(photos, recorded.folder, CONFIG, workers=0, resume="auto")
+        assert {name: (recorded.folder / name).read_bytes() for name in FILES} == recorded.end
+    assert num_begun > NUM_RESUMED // 2
+
+
+def check(folder: RunFolder, steps: list[int], num_safe: int) -> None:
+    """Look for the checkpoint, its best model and its epochs' rows."""
     if not num_safe and not folder.has_checkpoint:
         return  # the run starts again
     card, _ = folder.read_checkpoint(Quiet())

@@ -1,11 +1,13 @@
 """2,000 of the files that `make fuzz` makes by the 100,000."""
 
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_picture
@@ -64,3 +66,37 @@ def test_a_bomb_is_refused_or_read_without_what_it_unpacks_to(tmp_path, name, co
         assert decode(path).shape == (4, 4, 3)
     except UnusablePicture as error:
         assert error.reason in ("corrupt", "too_large", "truncated")
+
+
+PEAK = """
+import resource, sys
+from depthwise.data.decode import decode
+from depthwise.errors import UnusablePicture
+peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
+for path in sys.argv[1:]:
+    try:
+        decode(path)
+    except UnusablePicture:
+        pass
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(*peaks)
+"""
+
+
+def peaks_mb(*paths: Path) -> list[float]:
+    """Return a fresh process's peak memory before the files are decoded, and after each."""
+    said = subprocess.check_output([sys.executable, "-W", "ignore", "-c", PEAK, *map(str, paths)], text=True)
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return [int(word) * unit / 1e6 for word in said.split()]
+
+
+def test_bombs_do_not_fill_the_memory(tmp_path):
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    Image.new("RGB", (4, 4)).save(small)
+    Image.new("RGB", (5000, 5000)).save(large)  # 75 MB of pixels: what this test can see
+    paths = [tmp_path / name for name, _ in bombs()]
+    for path, (_, content) in zip(paths, bombs(), strict=True):
+        path.write_bytes(content)
+    _, before, *peaks, seen = peaks_mb(small, *paths, large)
+    assert seen - before > 70
+    assert max(peaks) - before < 20  # the smallest of them unpacks to 64 MiB
