@@ -34,18 +34,22 @@ def default_step(name: str, batch_size: int, image_size: int) -> Callable[[], fl
     return step
 
 
-def tuned_step(name: str, batch_size: int, image_size: int) -> Callable[[], float]:
-    """Return a step as an expert tunes it: channels last, bfloat16 by autocast where there is any, fused SGD."""
+def tuned_step(name: str, batch_size: int, image_size: int, *, is_compiled: bool = False) -> Callable[[], float]:
+    """Return a step as an expert tunes it: channels last, bfloat16 by autocast where there is any, fused SGD.
+
+    `is_compiled`: by torch.compile as well, which needs a C++ compiler and minutes.
+    """
     images, labels = pictures(name, batch_size, image_size)
     images = images.to(memory_format=torch.channels_last)
     model = dw.create_model(name).train().to(memory_format=torch.channels_last)
+    network = torch.compile(model) if is_compiled else model
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=CORES_BFLOAT16):
-            loss = criterion(model(images), labels)
+            loss = criterion(network(images), labels)
         loss.backward()
         optimizer.step()
         return float(loss.item())

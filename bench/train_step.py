@@ -3,6 +3,7 @@
     python bench/train_step.py           # the five networks with a target, 8 pictures: 2 minutes
     python bench/train_step.py --full    # one network or more of every family, 32 pictures: half an hour
     python bench/train_step.py --full mobilenet_v2 ...    # these; the others' rows stay
+    python bench/train_step.py --full --compiled mobilenet_v2 ...    # and tuned PyTorch by torch.compile
 
 Interleaved: round after round, each way takes a step, in a process of its own, as what one keeps in memory or spins on
 is not the other's.
@@ -11,7 +12,7 @@ is not the other's.
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context
@@ -32,7 +33,9 @@ WAYS: dict[str, Callable[..., Callable[[], float]]] = {
     "tuned": tuned_step,
     "ours_torch": partial(our_step, kernels="torch"),
     "ours": our_step,
+    "compiled": partial(tuned_step, is_compiled=True),
 }
+USUAL = ("default", "tuned", "ours_torch", "ours")
 WARM_UP = 3
 """Steps of each way that do not count: they compile, measure, and get their memory."""
 PAUSE_S = 0.02
@@ -42,13 +45,14 @@ TARGETS = ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v1", "efficientnet_b
 OTHERS = ("lenet5", "alexnet", "nin", "vgg11", "googlenet", "resnet18", "densenet121", "seresnet18", "shufflenet_v1")
 
 
-def main(names: tuple[str, ...], batch_size: int, rounds: int, result: str) -> None:
+def main(names: tuple[str, ...], batch_size: int, rounds: int, result: str, ways: Sequence[str] = USUAL) -> None:
     """Measure, print ratios, record after each network; other networks' rows of the same machine stay."""
     limits, threads = measure_limits(), torch.get_num_threads()
     settings = {"batch_size": batch_size, "rounds": rounds, "threads": threads}
     rows = known_rows(result, settings)
     for name in names:
-        rows[name] = {**measure(name, batch_size, 32 if name == "lenet5" else 224, rounds, limits), **record.stamp()}
+        size = (name, batch_size, 32 if name == "lenet5" else 224)
+        rows[name] = {**measure(size, rounds, limits, ways), **record.stamp()}
         tell(rows[name])
         ordered = [rows[model] for model in dict.fromkeys((*TARGETS, *OTHERS, *rows)) if model in rows]
         record.write(result, {**settings, "limits": limits._asdict(), "rows": ordered}, is_quiet=True)
@@ -62,18 +66,18 @@ def known_rows(result: str, settings: dict[str, Any]) -> dict[str, Any]:
     return {row["model"]: row for row in known["rows"]} if is_alike else {}
 
 
-def measure(name: str, batch_size: int, image_size: int, rounds: int, limits: Limits) -> dict[str, Any]:
+def measure(size: tuple[str, int, int], rounds: int, limits: Limits, ways: Sequence[str]) -> dict[str, Any]:
     """Return one network's times by each way, and the limit in our way's precision."""
-    size = (name, batch_size, image_size)
     with ExitStack() as stack:
-        ways = {way: stack.enter_context(stepping(way, size)) for way in WAYS}
-        times = interleave(ways, rounds)
-        method = Method.from_json(ways["ours"].asked("method"))
+        steppers = {way: stack.enter_context(stepping(way, size)) for way in ways}
+        times = interleave(steppers, rounds)
+        method = Method.from_json(steppers["ours"].asked("method"))
     found = {
         way: {"median_s": round(median(taken), 4), "spread_s": [round(min(taken), 4), round(max(taken), 4)]}
         for way, taken in times.items()
     }
     limit = limit_s(*size, method.precision, limits)
+    name, _, image_size = size
     return {"model": name, "image_size": image_size, "method": method.describe(), "ways": found, "roofline": limit}
 
 
@@ -133,7 +137,7 @@ def interleave(ways: dict[str, Stepper], rounds: int) -> dict[str, list[float]]:
 def tell(row: dict[str, Any]) -> None:
     """Print one network's ratios."""
     taken = {way: found["median_s"] for way, found in row["ways"].items()}
-    ratios = ", ".join(f"{taken[way] / taken['ours']:.2f} x {way}" for way in ("tuned", "default"))
+    ratios = ", ".join(f"{taken[way] / taken['ours']:.2f} x {way}" for way in taken if not way.startswith("ours"))
     share = row["roofline"]["limit_s"] / taken["ours"]
     print(
         f"{row['model']}: ours {taken['ours']:.3f} s ({row['method']}), {ratios}; {share:.0%} of the limit", flush=True
@@ -143,9 +147,11 @@ def tell(row: dict[str, Any]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--compiled", action="store_true", help="with --full: torch.compile, too; needs a C++ compiler")
     parser.add_argument("models", nargs="*")
     asked = parser.parse_args()
     if asked.full:
-        main(tuple(asked.models) or (*TARGETS, *OTHERS), 32, 7, "train_step")
+        ways = (*USUAL, *["compiled"] * asked.compiled)
+        main(tuple(asked.models) or (*TARGETS, *OTHERS), 32, 7, "train_step", ways)
     else:
         main(tuple(asked.models) or TARGETS, 8, 3, "train_step_quick")

@@ -351,7 +351,7 @@ def input_() -> str:
             "",
             "The first two do what the third does: random resized crop and flip, with the same boxes. Ours differ from "
             f"Pillow's pixels by {difference['mean']:.2f} levels of 255 in the mean. Of one core that prepares and "
-            f"trains (float32, batch {found['batch_size']}), the input takes {shares}.",
+            f"trains (our step, batch {found['batch_size']}), the input takes {shares}.",
             "",
             f"{starts['photos']:,} JPEGs of 400 x 300 px are ready ({starts['gib']} GiB) in {starts['first_s']:.0f} s "
             f"the first time and {starts['second_s']:.1f} s the second. `bench/input.py`, medians of "

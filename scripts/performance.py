@@ -32,7 +32,22 @@ def train_step(found: Any) -> list[str]:
         f"{found['batch_size']} pictures a step (LeNet-5's of 32 px, all others of 224), medians of {found['rounds']} "
         f"interleaved steps in ms, in brackets the fastest and the slowest; {found['threads']} threads. The limit: "
         f"{limits['bytes_per_s'] / 1e9:.1f} GB/s from and to memory, {peaks}. {witness(found)}.",
+        *_compiled(found),
     ]
+
+
+def _compiled(found: Any) -> list[str]:
+    """Return what torch.compile makes of the tuned step, where that was measured."""
+    rows = [row for row in found["rows"] if "compiled" in row["ways"]]
+    if not rows:
+        return []
+    head = ["| network | tuned | tuned, compiled | ours | x compiled |", "|---|---:|---:|---:|---:|"]
+    lines = []
+    for row in rows:
+        ratio = row["ways"]["compiled"]["median_s"] / row["ways"]["ours"]["median_s"]
+        cells = [_ms(row["ways"][way]) for way in ("tuned", "compiled", "ours")]
+        lines.append("| " + " | ".join((f"`{row['model']}`", *cells, f"**{ratio:.2f}**")) + " |")
+    return ["", "Tuned PyTorch by `torch.compile` (Inductor) as well, in the same rounds, ms:", "", *head, *lines]
 
 
 def _ms(times: dict[str, Any]) -> str:

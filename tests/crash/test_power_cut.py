@@ -157,7 +157,7 @@ def recorded(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Recorded
 
 
 def states_of(calls: Sequence[Call], folder: Path) -> Iterator[tuple[dict[str, bytes], list[int], int]]:
-    """Yield each different state after a power cut, the steps of checkpoints begun, how many of them are surely safe."""
+    """Yield each different state after a power cut, the steps of checkpoints begun, how many are surely safe."""
     disk = Imagined()
     steps: list[int] = []
     num_safe = 0
