@@ -188,9 +188,11 @@ def test_recipes_say_what_was_measured_on_solar_cells(site, work):
     ]
     for row in rows:
         row["test"]["num_images"] = 656
-    (work / "elpv.json").write_text(json.dumps({"rows": rows}))
-    line = "# Measured, solar cells: 85.0 % of 656 test photos, 6.0 min on 2 cores, 2 seeds (docs/solar_cells.md)"
-    assert results_page.figures("finetune", {}) == [line]
+    machine = {"cores": 2, "processor": "P", "python": "3.11", "torch": "2.13"}
+    (work / "elpv.json").write_text(json.dumps({"machine": machine, "rows": rows}))
+    line = "# Measured, solar cells: 85.0 % of 656 test photos, 6.0 min, 2 seeds (docs/solar_cells.md)"
+    where = "# Measured, on 2 cores of P, Python 3.11, torch 2.13:"
+    assert results_page.figures("finetune", {}) == [where, line]
     assert results_page.figures("linear-probe", {}) == []
     shutil.copy(ROOT / "src/depthwise/recipes/finetune.toml", site / "src/depthwise/recipes")
     results_page.write(site)
