@@ -5,7 +5,7 @@ import pytest
 
 from depthwise.deploy.thresholds import NEVER, set_miss_rule, set_precision_rule
 from depthwise.errors import UserError
-from depthwise.metrics import upper_bound
+from depthwise.metrics import proportion_interval, upper_bound
 
 
 def two_columns(own):
@@ -40,6 +40,25 @@ def test_the_bound_holds_although_the_threshold_was_chosen_on_the_same_photos():
         assert rule.is_promised
         true_miss_rates.append(rule.threshold)  # uniform: the share below a threshold is the threshold
     assert 0.005 < np.mean(np.array(true_miss_rates) > wanted) < 0.07
+
+
+def test_ten_patients_promise_less_than_four_hundred_strangers():
+    stated, labels = two_columns(np.linspace(0.5, 0.9, 400)), np.zeros(400, int)
+    alone = set_miss_rule(stated, labels, "sick", 0, 0.01)
+    grouped = set_miss_rule(stated, labels, "sick", 0, 0.01, groups=np.arange(400) % 10)
+    assert alone.is_promised and not grouped.is_promised
+    assert (alone.num_groups, grouped.num_groups) == (None, 10)
+    none_missed = set_miss_rule(stated, labels, "sick", 0, 0.001, groups=np.arange(400) % 10)
+    assert none_missed.num_missed == 0
+    assert none_missed.bound == pytest.approx(upper_bound(0, 10))  # 26 %: none of ten patients
+
+
+def test_precision_that_strangers_prove_is_not_proved_by_five_groups():
+    stated, is_right = np.linspace(0.99, 0.5, 400), np.ones(400, bool)
+    assert set_precision_rule(stated, is_right, "cat", 0.95).is_promised
+    rule = set_precision_rule(stated, is_right, "cat", 0.95, groups=np.arange(400) % 5)
+    assert not rule.is_promised and rule.worth == 5
+    assert rule.interval.low == pytest.approx(proportion_interval(5, 5).low)
 
 
 def test_equal_probabilities_are_kept_together():

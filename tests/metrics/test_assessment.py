@@ -51,6 +51,31 @@ def test_drawn_intervals_hold_the_number_and_are_the_same_each_time():
     assert found.intervals == again.intervals
 
 
+def test_true_probabilities_stay_within_what_chance_allows():
+    """Labels drawn as the probabilities say: in 95 % of the cases, whether photos stand alone or in groups."""
+    rng, num_within = np.random.default_rng(5), {"alone": 0, "grouped": 0}
+    groups = np.repeat(range(30), 4)
+    for _ in range(60):
+        sure = np.repeat(rng.uniform(0.5, 1, 30), 4)
+        stated = np.log(np.column_stack([sure, 1 - sure])).astype(np.float32)
+        for name, luck in (("alone", rng.random(120)), ("grouped", np.repeat(rng.random(30), 4))):
+            labels = (luck > sure).astype(int)
+            found = assess(stated, labels, groups=groups if name == "grouped" else None, drawings=200)
+            assert found.calibration_error > 0.02  # though every probability is true
+            num_within[name] += found.calibration_error <= found.error_by_chance
+    assert all(52 <= num <= 60 for num in num_within.values())
+
+
+def test_what_chance_allows_is_left_behind_by_probabilities_that_are_wrong():
+    rng = np.random.default_rng(6)
+    sure = rng.uniform(0.8, 1, 400)
+    labels = (rng.random(400) > sure - 0.2).astype(int)
+    found = assess(np.log(np.column_stack([sure, 1 - sure])).astype(np.float32), labels)
+    assert found.calibration_error > 2 * found.error_by_chance
+    assert found.to_json()["calibration_error_by_chance"] == found.error_by_chance
+    assert "calibration_error" not in found.intervals
+
+
 def test_groups_widen_every_interval():
     rng = np.random.default_rng(4)
     labels = np.repeat(rng.integers(0, 2, 20), 10)

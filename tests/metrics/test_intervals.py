@@ -93,11 +93,14 @@ def test_t_is_that_of_the_tables(freedom, level, value):
 def test_groups_that_always_agree_count_less_than_once_each():
     """Two photos a group, equal: sums of residues are 2(1-p) and -2p, four groups, three of them right (p = 3/4).
 
-    between = 4/3 x (3 x 0.25 + 2.25) / 64 = 1/16; share (1 - share) / between = 3/16 x 16 = 3. Four groups tell that
-    roughly: t(7) = 2.365, t(3) = 3.182.
+    between = 4/3 x (3 x 0.25 + 2.25) / 64 = 1/16; share (1 - share) / between = 3/16 x 16 = 3. One group with misses
+    tells hardly how they come together: t(7) = 2.365, t(1) = 12.706, and less than one photo is none.
     """
     hits, groups = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 2, 2, 3, 3, 4, 4]
-    assert effective_count(hits, groups) == pytest.approx(3 * (2.365 / 3.182) ** 2, rel=1e-3)
+    assert effective_count(hits, groups) == 1
+    # Five groups, two with misses: between = 5/4 x (3 x 0.64 + 2 x 1.44) / 100 = 0.06; 0.24 / 0.06 = 4.
+    hits, groups = [1] * 6 + [0] * 4, [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert effective_count(hits, groups) == pytest.approx(4 * (2.262 / 4.303) ** 2, rel=1e-3)  # t(9), t(2)
 
 
 def test_two_groups_prove_little_however_many_photos_they_have():
@@ -114,6 +117,17 @@ def test_a_few_near_duplicates_cost_little():
     assert 205 < effective_count(hits, [*range(216), 0, 1, 2, 3]) < 220
     low, high = share_interval(hits, [*range(216), 0, 1, 2, 3])
     assert (low, high) == pytest.approx(share_interval(hits), abs=0.005)
+
+
+def test_mistakes_in_one_group_prove_no_more_than_none():
+    """Twenty groups of fifty: no mistake proves 83 %; one mistake, or ten of one group, must not prove 99 %."""
+    groups, lows = np.repeat(range(20), 50), []
+    for num_wrong in (0, 1, 10, 50):
+        hits = np.arange(1000) >= num_wrong
+        lows.append(share_interval(hits, groups).low)
+    assert lows[0] == pytest.approx(proportion_interval(20, 20).low)
+    assert lows == sorted(lows, reverse=True)
+    assert lows[1] == pytest.approx(lows[0], abs=0.002)
 
 
 def test_without_any_difference_groups_count():

@@ -16,7 +16,9 @@ def said(*, only_old, only_new, num_images=100):
 
 def test_where_photos_do_not_tell_models_apart_it_says_how_many_would():
     text = said(only_old=3, only_new=10)
-    assert "These photos do not tell which is better. About 248 would, in 80% of such comparisons" in text
+    assert (
+        "These photos do not tell which is better. About 248 independent ones would, in 80% of such comparisons" in text
+    )
     assert "(Connor 1987)" in text
 
 

@@ -191,7 +191,8 @@ def test_every_number_of_evaluate_is_there_with_its_interval():
     assert f"{found.nll:.4f}" in text and f"{found.scores.loss:.4f}" in text
     for value in (found.scores.top5, found.calibration_error, *found.averages.macro, *found.averages.weighted):
         assert f"{value:.1%}" in text
-    for name in ("top1", "top5", "balanced_accuracy", "calibration_error"):
+    assert f"by chance up to {found.error_by_chance:.1%}" in text
+    for name in ("top1", "top5", "balanced_accuracy"):
         assert f"{found.intervals[name].low:.1%} to {found.intervals[name].high:.1%}" in text
     assert f"{found.intervals['nll'].low:.3f} to {found.intervals['nll'].high:.3f}" in text
 
@@ -201,8 +202,8 @@ def test_the_page_tells_what_so_many_photos_can_tell():
     top1, interval = report.assessment.scores.top1, report.assessment.intervals["top1"]
     text = read(report).text
     assert f"whose accuracies differ by less than about {100 * interval.width:.0f} points" in text
-    told = "An error of at most 1% is proved by 368 photos without a mistake"
-    assert f"{told}; with {1 - top1:.1%} wrong, as here, by no number of photos." in text
+    told = "These photos do not prove an error of at most 1%: that takes 368 independent ones without a mistake"
+    assert f"{told}; with {1 - top1:.2%} wrong, as here, no number is enough." in text
     assert "independent groups" not in text
     in_groups = replace(report, assessment=replace(report.assessment, num_groups=50))
     assert "These 60 photos come in 50 independent groups." in read(in_groups).text
@@ -211,7 +212,7 @@ def test_the_page_tells_what_so_many_photos_can_tell():
 @pytest.mark.parametrize(
     ("num_images", "words"),
     [
-        (300, "is proved by 368 photos without a mistake; there are 300 here."),
+        (300, "do not prove an error of at most 1%: that takes 368 independent ones without a mistake."),
         (400, "These photos prove an error of at most 1%."),
     ],
 )

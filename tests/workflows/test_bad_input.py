@@ -339,7 +339,7 @@ def test_predicting_nothing_is_no_success(trained, tmp_path, capsys):
 
 def test_evaluating_on_training_pictures_by_name_is_said_loudly(trained, capsys):
     assert run(["evaluate", str(trained), "--split", "all"]) == 0
-    assert "training pictures are among these" in capsys.readouterr().err
+    assert "24 of these pictures were trained on" in capsys.readouterr().err
 
 
 def test_copies_between_ready_made_splits_are_counted(photos, tmp_path, capsys):

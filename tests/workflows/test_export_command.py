@@ -264,6 +264,6 @@ def test_an_exported_file_has_a_page_without_maps(exported, trained, tmp_path, c
     assert run(["report", str(exported)]) == 2
     assert "no splits.csv beside it" in capsys.readouterr().err
     assert run(["report", str(exported), "--data", str(trained / "splits.csv")]) == 0
-    assert "of 6 validation photos are answered rightly" in (tmp_path / "model-report.html").read_text()
+    assert "of 6 given photos are answered rightly" in (tmp_path / "model-report.html").read_text()
     found = gather(exported, data=trained / "splits.csv")
     assert "keeps no maps" in found.no_heat and found.cost.params is None

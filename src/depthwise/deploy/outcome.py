@@ -1,13 +1,14 @@
 """What a rule for decisions does on photos whose classes are known. No torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from depthwise.deploy.decision import UNKNOWN, Decision
-from depthwise.metrics import Interval, Labels, proportion_interval
+from depthwise.metrics import Interval, Labels, effective_count, proportion_interval
 
 
 class Count(NamedTuple):
@@ -15,6 +16,8 @@ class Count(NamedTuple):
 
     hits: int
     num: int
+    worth: float | None = None
+    """How many independent photos `num` are worth; None: each photo stands alone."""
 
     @property
     def share(self) -> float | None:
@@ -24,7 +27,10 @@ class Count(NamedTuple):
     @property
     def interval(self) -> Interval | None:
         """Where the share may well lie (Clopper and Pearson); None of nothing."""
-        return proportion_interval(self.hits, self.num) if self.num else None
+        if not self.num:
+            return None
+        scale = 1 if self.worth is None else self.worth / self.num
+        return proportion_interval(self.hits * scale, self.num * scale)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -63,29 +69,40 @@ def outcome(
     answers: NDArray[np.int64],
     reasons: list[str | None],
     labels: Labels,
+    groups: ArrayLike | None = None,
 ) -> Outcome:
-    """Count what `decision.decide` gave, against the classes' numbers (N,)."""
+    """Count what `decision.decide` gave, against the classes' numbers (N,).
+
+    `groups` (N,): photos with the same value are not independent; intervals count them as `effective_count` does.
+    """
     is_kept = np.array([reason is None for reason in reasons])
     is_unknown = np.array([reason == UNKNOWN for reason in reasons])
-    is_right = answers == labels
+    is_right, count = answers == labels, _counter(groups)
     misses = false_alarms = None
     if decision.miss:
         number = classes.index(decision.miss.label)
         is_own, is_answer = labels == number, is_kept & (answers == number)
-        misses = _count(is_kept & (answers != number), is_own)
-        false_alarms = _count(is_answer, ~is_own)
+        misses = count(is_kept & (answers != number), is_own)
+        false_alarms = count(is_answer, ~is_own)
     return Outcome(
-        unknown=_count(is_unknown, np.ones_like(is_kept)),
-        unsure=_count(~is_kept & ~is_unknown, np.ones_like(is_kept)),
-        right=_count(is_right, is_kept),
+        unknown=count(is_unknown, np.ones_like(is_kept)),
+        unsure=count(~is_kept & ~is_unknown, np.ones_like(is_kept)),
+        right=count(is_right, is_kept),
         misses=misses,
         false_alarms=false_alarms,
         precisions={
-            rule.label: _count(is_right, is_kept & (answers == classes.index(rule.label)))
-            for rule in decision.precision
+            rule.label: count(is_right, is_kept & (answers == classes.index(rule.label))) for rule in decision.precision
         },
     )
 
 
-def _count(is_hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Count:
-    return Count(int((is_hit & of).sum()), int(of.sum()))
+def _counter(groups: ArrayLike | None) -> Callable[[NDArray[np.bool_], NDArray[np.bool_]], Count]:
+    """Return what counts the photos that are `is_hit`, of those that are `of`."""
+    named = None if groups is None else np.asarray(groups)
+
+    def count(is_hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Count:
+        hits = is_hit[of]
+        worth = None if named is None or not len(hits) else effective_count(hits, named[of])
+        return Count(int(hits.sum()), len(hits), worth)
+
+    return count

@@ -8,11 +8,12 @@ from depthwise.metrics.intervals import (
     effective_count,
     photos_needed,
     proportion_interval,
+    share_bound,
     share_interval,
     upper_bound,
 )
 from depthwise.metrics.paired import Paired, compare_pairs, pairs_needed
-from depthwise.metrics.reliability import Bin, calibration_error, reliability_bins
+from depthwise.metrics.reliability import Bin, calibration_error, error_by_chance, reliability_bins
 from depthwise.metrics.roc import auroc
 from depthwise.metrics.scores import (
     Labels,
@@ -46,6 +47,7 @@ __all__ = [
     "confusion_matrix",
     "cross_entropy",
     "effective_count",
+    "error_by_chance",
     "log_softmax",
     "pairs_needed",
     "photos_needed",
@@ -54,6 +56,7 @@ __all__ = [
     "recall_precision",
     "reliability_bins",
     "score",
+    "share_bound",
     "share_interval",
     "softmax",
     "upper_bound",

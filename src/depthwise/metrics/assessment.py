@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthwise.metrics.averages import Averages, ClassScores, averages, class_scores, from_counts
 from depthwise.metrics.bootstrap import DRAWINGS, bootstrap_intervals
 from depthwise.metrics.intervals import Interval, share_interval
-from depthwise.metrics.reliability import Bin, answers_of, binned_error, calibration_error, reliability_bins
+from depthwise.metrics.reliability import Bin, answers_of, calibration_error, error_by_chance, reliability_bins
 from depthwise.metrics.scores import Labels, Logits, Scores, log_softmax, ranks, score, softmax
 
 
@@ -26,6 +26,8 @@ class Assessment:
     """Of the probabilities as stated (see `reliability.calibration_error`)."""
     error_before: float
     """Calibration error without the temperature."""
+    error_by_chance: float
+    """Calibration error up to which so many photos come by chance, were the probabilities true (95 %)."""
     bins: list[Bin]
     """The reliability diagram."""
     classes: ClassScores
@@ -35,7 +37,7 @@ class Assessment:
     precision_intervals: list[Interval | None]
     """Per class; None where it was never the answer."""
     intervals: dict[str, Interval | None]
-    """Of top1, top5 (exact), nll, calibration_error, macro_f1, balanced_accuracy (bootstrap, None: see there)."""
+    """Of top1, top5 (exact), nll, macro_f1, balanced_accuracy (bootstrap, None: see there)."""
     num_groups: int
     """How many independent pieces the photos are; their number where there are no groups."""
 
@@ -49,6 +51,7 @@ class Assessment:
             "nll": self.nll,
             "calibration_error": self.calibration_error,
             "calibration_error_before": self.error_before,
+            "calibration_error_by_chance": self.error_by_chance,
             "balanced_accuracy": self.averages.balanced_accuracy,
             "macro": dict(zip(names, self.averages.macro, strict=True)),
             "weighted": dict(zip(names, self.averages.weighted, strict=True)),
@@ -93,6 +96,7 @@ def assess(
         nll=float(-logs[np.arange(len(labels)), labels].mean()),
         calibration_error=calibration_error(stated, labels),
         error_before=calibration_error(softmax(logits), labels),
+        error_by_chance=error_by_chance(stated, groups, drawings=drawings, seed=seed),
         bins=reliability_bins(stated, labels),
         classes=found,
         averages=averages(found, scores.confusion.sum(axis=1)),
@@ -113,7 +117,7 @@ def _statistics(
 ) -> dict[str, Callable[[NDArray[np.float64]], float]]:
     """Return the numbers that are drawn, each a function of how often a photo counts."""
     losses = -logs[np.arange(len(labels)), labels]
-    sure, is_right = answers_of(stated, labels)
+    _, is_right = answers_of(stated, labels)
     answers = stated.argmax(axis=1)
 
     def means(weights: NDArray[np.float64]) -> Averages:
@@ -125,7 +129,6 @@ def _statistics(
 
     return {
         "nll": lambda weights: float(weights @ losses / weights.sum()),
-        "calibration_error": lambda weights: binned_error(sure, is_right, weights),
         "macro_f1": lambda weights: means(weights).macro[2],
         "balanced_accuracy": lambda weights: means(weights).balanced_accuracy,
     }

@@ -70,13 +70,22 @@ def photos_needed(target: float, observed: float = 0.0, level: float = LEVEL) ->
     return proves
 
 
+def share_bound(is_hit: ArrayLike, groups: ArrayLike | None = None, level: float = LEVEL) -> float:
+    """Return the share of hits that with certainty `level` is not exceeded, from (N,) photos, N above 0."""
+    return upper_bound(*_counted(np.asarray(is_hit, bool), groups, LEVEL), level)
+
+
 def share_interval(is_hit: ArrayLike, groups: ArrayLike | None = None, level: float = LEVEL) -> Interval:
     """Return the interval of the share of hits among (N,) photos, N above 0; those of one group are not independent."""
-    hits = np.asarray(is_hit, bool)
+    return proportion_interval(*_counted(np.asarray(is_hit, bool), groups, level), level)
+
+
+def _counted(hits: NDArray[np.bool_], groups: ArrayLike | None, level: float) -> tuple[float, float]:
+    """Return hits and photos, or as many independent ones as they are worth."""
     if groups is None:
-        return proportion_interval(int(hits.sum()), len(hits), level)
+        return int(hits.sum()), len(hits)
     worth = effective_count(hits, groups, level)
-    return proportion_interval(float(hits.mean()) * worth, worth, level)
+    return float(hits.mean()) * worth, worth
 
 
 def effective_count(is_hit: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> float:
@@ -84,8 +93,9 @@ def effective_count(is_hit: ArrayLike, groups: ArrayLike, level: float = LEVEL) 
 
     Photos of one group (one patient, one burst) tell less than so many strangers. N over the design effect, which is
     the variance of the share between groups over that of independent photos, here 1 or more; and as few groups tell
-    that variance badly, times the square of t(N - 1) / t(G - 1), quantiles of Student's t for `level` (Korn and
-    Graubard 1998). Where all photos agree, and nothing tells the two variances apart, the number of groups.
+    that variance badly, times the square of t(N - 1) / t(D), quantiles of Student's t for `level` (Korn and Graubard
+    1998). D is G - 1 there; here it is at most the number of groups that hold what is rarer, hits or misses, since the
+    others tell nothing of whether these come together. Where at most one group does, the number of groups, or less.
     """
     hits = np.asarray(is_hit, np.float64)
     number: NDArray[np.intp] = np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -94,11 +104,13 @@ def effective_count(is_hit: ArrayLike, groups: ArrayLike, level: float = LEVEL) 
         return float(len(hits))
     if share in (0.0, 1.0) or num_groups == 1:
         return float(num_groups)
+    num_telling = len(np.unique(number[hits == (share <= 0.5)]))
     sums = np.bincount(number, weights=hits - share)
     between = num_groups / (num_groups - 1) * float((sums**2).sum()) / len(hits) ** 2
     effect = max(1.0, between * len(hits) / (share * (1 - share)))
-    doubt = t_quantile(num_groups - 1, level) / t_quantile(len(hits) - 1, level)
-    return max(1.0, len(hits) / effect / doubt**2)
+    doubt = t_quantile(min(num_groups - 1, num_telling), level) / t_quantile(len(hits) - 1, level)
+    worth = max(1.0, len(hits) / effect / doubt**2)
+    return min(worth, float(num_groups)) if num_telling == 1 else worth
 
 
 def t_quantile(freedom: int, level: float = LEVEL) -> float:

@@ -24,6 +24,9 @@ class Paired(NamedTuple):
     difference: float  # accuracy of the new minus accuracy of the old
     interval: Interval  # of the difference
     p_value: float  # chance of so uneven a pair of counts, or a more uneven one, between equally good models
+    num_groups: int | None = (
+        None  # independent pieces that the photos are; None: each stands alone, as p_value takes them
+    )
 
     @property
     def tells_apart(self) -> bool:
@@ -49,7 +52,9 @@ def compare_pairs(old: ArrayLike, new: ArrayLike, groups: ArrayLike | None = Non
     rare, often = share_interval(apart, groups, 1 - (1 - SIGN) * doubt)
     low, high = (2 * end - 1 for end in wins)
     interval = Interval(low * (often if low < 0 else rare), high * (often if high > 0 else rare))
-    return Paired(num, only_old, only_new, (only_new - only_old) / num, interval, _sign_test(only_old, only_new))
+    num_groups = None if groups is None else len(np.unique(np.asarray(groups)))
+    chance = _sign_test(only_old, only_new)
+    return Paired(num, only_old, only_new, (only_new - only_old) / num, interval, chance, num_groups)
 
 
 def pairs_needed(found: Paired, level: float = LEVEL, power: float = POWER) -> int | None:

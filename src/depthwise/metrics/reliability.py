@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from depthwise.metrics.intervals import LEVEL
 from depthwise.metrics.scores import Labels
 
 NUM_BINS = 15
@@ -46,6 +47,31 @@ def calibration_error(
     """
     stated, is_right = answers_of(probabilities, labels)
     return binned_error(stated, is_right, np.ones(len(labels)) if weights is None else weights, num_bins)
+
+
+def error_by_chance(
+    probabilities: NDArray[np.float64],
+    groups: ArrayLike | None = None,
+    *,
+    level: float = LEVEL,
+    drawings: int = 1000,
+    seed: int = 0,
+) -> float:
+    """Return the calibration error that even true probabilities (N, K) exceed only with chance 1 - `level`.
+
+    Few photos scatter around the truth, and the error adds up the distances: it is above 0 for perfect probabilities,
+    and a bootstrap adds that bias once more. So right answers are drawn as the probabilities say, and the quantile of
+    the errors is what so many photos show by chance (Broecker and Smith 2007, "consistency bars"). Photos of one group
+    (N,) are right or wrong together, as far as their probabilities allow.
+    """
+    stated, rng = probabilities.max(axis=1), np.random.default_rng(seed)
+    number = np.arange(len(stated)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    ones, num_groups = np.ones(len(stated)), int(number.max()) + 1
+    errors = [
+        binned_error(stated, (rng.random(num_groups)[number] < stated).astype(np.float64), ones)
+        for _ in range(drawings)
+    ]
+    return float(np.quantile(errors, level))
 
 
 def answers_of(probabilities: NDArray[np.float64], labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

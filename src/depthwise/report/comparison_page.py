@@ -9,7 +9,6 @@ from depthwise.metrics import Paired, compare_pairs, pairs_needed
 from depthwise.report.curves import overlaid
 from depthwise.report.numbers import Share
 from depthwise.report.page import render
-from depthwise.report.run_page import SPLITS
 from depthwise.workflows.reporting import RunSummary
 
 
@@ -25,7 +24,7 @@ def comparison_page(runs: Sequence[RunSummary]) -> bytes:
         "comparison",
         is_sortable=True,
         version=__version__,
-        split=SPLITS[runs[0].split],
+        split=runs[0].kind,
         is_fair=is_same_photos(runs),
         runs=[_row(name, run, runs[0]) for name, run in zip(names, runs, strict=True)],
         curves=overlaid([(name, run.history) for name, run in zip(names, runs, strict=True)]),

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from depthwise.console import shown
 from depthwise.metrics import Assessment, Interval
-from depthwise.report.judgement import WIDE
+from depthwise.report.judgement import apart_text, proof_text
 from depthwise.report.page import count, percent
 from depthwise.workflows.evaluation import proof_of
 from depthwise.workflows.reporting import RunReport
@@ -13,6 +13,16 @@ FEW = 100
 """Photos below which an accuracy says little."""
 TARGET = 0.01
 """The error rate of which the page tells how many photos would prove it."""
+
+
+CAUTION = {
+    "validation": "These photos also chose the best epoch, so the number flatters a little. The test photos are not "
+    "among them.",
+    "test": "Training has not seen these photos.",
+    "new": "The run has not seen these photos.",
+    "given": "What the model was trained on is not known here: if these photos are among it, the number flatters.",
+}
+"""What to know of photos of each kind."""
 
 
 class Headline(NamedTuple):
@@ -30,19 +40,12 @@ def headline(report: RunReport) -> Headline:
     scores, interval = report.assessment.scores, report.assessment.intervals["top1"]
     assert interval is not None  # a share has one
     hits, num = round(scores.top1 * scores.num_images), scores.num_images
-    is_test = report.split == "test"
-    told = f"{count(hits)} of {count(num)} {'test' if is_test else 'validation'} photos are answered rightly."
+    told = f"{count(hits)} of {count(num)} {report.kind} photos are answered rightly."
     means = (
         f"Of 100 new photos like these, expect about {100 * scores.top1:.0f} right answers. {count(num)} photos pin "
         f"that down to between {100 * interval.low:.0f} and {100 * interval.high:.0f} (95% interval)."
     )
-    caution = (
-        f"Training has not seen these photos.{_reads(report)}"
-        if is_test
-        else "These photos also chose the best epoch, so the number flatters a little. The test photos are not among "
-        "them."
-    )
-    return Headline(scores.top1, interval, told, means, caution)
+    return Headline(scores.top1, interval, told, means, f"{CAUTION[report.kind]}{_reads(report)}")
 
 
 def _reads(report: RunReport) -> str:
@@ -55,38 +58,15 @@ def _reads(report: RunReport) -> str:
 
 def worth(report: RunReport) -> list[str]:
     """Return what so many photos can tell and what they cannot, in the words of the page."""
-    found = [_independent(report.assessment), _apart(report.assessment), _proof(report.assessment)]
-    return [words for words in found if words]
+    found = report.assessment
+    proof = proof_text(proof_of(TARGET, found), found.scores.top1)
+    return [words for words in (_independent(found), apart_text(found), proof) if words]
 
 
 def _independent(found: Assessment) -> str:
     if found.num_groups == found.scores.num_images:
         return ""
     return f"These {count(found.scores.num_images)} photos come in {count(found.num_groups)} independent groups."
-
-
-def _apart(found: Assessment) -> str:
-    interval = found.intervals["top1"]
-    if interval is None or interval.width <= WIDE:
-        return ""
-    return (
-        "So few photos cannot tell models apart whose accuracies differ by less than about "
-        f"{100 * interval.width:.0f} points; depthwise compare, which pairs the photos, needs fewer."
-    )
-
-
-def _proof(found: Assessment) -> str:
-    interval, target = found.intervals["top1"], f"{TARGET:.0%}"
-    if interval is not None and interval.low >= 1 - TARGET:
-        return f"These photos prove an error of at most {target}."
-    needed = proof_of(TARGET, found)
-    text = f"An error of at most {target} is proved by {count(needed.without_errors)} photos without a mistake"
-    if found.scores.top1 == 1:
-        return f"{text}; there are {count(found.scores.num_images)} here."
-    wrong = percent(1 - found.scores.top1)
-    if needed.as_here is None:
-        return f"{text}; with {wrong} wrong, as here, by no number of photos."
-    return f"{text}, or by {count(needed.as_here)} with {wrong} wrong, as here."
 
 
 def notices(report: RunReport) -> list[str]:

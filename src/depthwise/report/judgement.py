@@ -53,7 +53,7 @@ def _headline(split: str, found: Assessment) -> str:
         ("macro F1", f"{macro[2]:.2%}", interval_text(found.intervals["macro_f1"])),
         ("weighted F1", f"{found.averages.weighted[2]:.2%}", ""),
         ("log loss", f"{found.nll:.4f}", number_text(found.intervals["nll"])),
-        ("calibration error", f"{found.calibration_error:.1%}", interval_text(found.intervals["calibration_error"])),
+        ("calibration error", f"{found.calibration_error:.1%}", f"by chance up to {found.error_by_chance:.1%}"),
     ]
     head = f"{split}: top-1 {scores.top1:.2%}, top-5 {scores.top5:.2%}, loss {scores.loss:.4f}"
     return f"{head} on {scores.num_images:,} pictures{groups}\n\n" + table(("", "here", "95 % interval"), rows)
@@ -110,24 +110,34 @@ def _decision(evaluation: Evaluation) -> str:
 
 
 def _worth(evaluation: Evaluation) -> str:
-    interval = evaluation.assessment.intervals["top1"]
-    assert interval is not None  # exact ones are always there
-    lines = []
-    if interval.width > WIDE:
-        lines.append(
-            f"So few photos cannot tell models apart whose accuracies differ by less than about "
-            f"{100 * interval.width:.0f} points; depthwise compare, which pairs the photos, needs fewer."
-        )
-    lines += [_proof(evaluation.proof, evaluation.scores.top1)] if evaluation.proof else []
+    lines = [apart_text(evaluation.assessment)]
+    lines += [proof_text(evaluation.proof, evaluation.scores.top1)] if evaluation.proof else []
     lines += [_reads(evaluation.reads)] if evaluation.reads else []
-    return "\n".join(lines)
+    return "\n".join(line for line in lines if line)
 
 
-def _proof(proof: Proof, top1: float) -> str:
-    text = f"An error of at most {proof.target:.2%} is proved by {proof.without_errors:,} photos without a mistake"
+def apart_text(found: Assessment) -> str:
+    """Return what so few photos cannot tell; '' where there are many."""
+    interval = found.intervals["top1"]
+    if interval is None or interval.width <= WIDE:
+        return ""
+    return (
+        f"So few photos cannot tell models apart whose accuracies differ by less than about "
+        f"{100 * interval.width:.0f} points; depthwise compare, which pairs the photos, needs fewer."
+    )
+
+
+def proof_text(proof: Proof, top1: float) -> str:
+    """Return whether these photos prove the wanted error rate, and how many would."""
+    wanted = f"an error of at most {100 * proof.target:.3g}%"
+    if proof.is_proved:
+        return f"These photos prove {wanted}."
+    text = f"These photos do not prove {wanted}: that takes {proof.without_errors:,} independent ones without a mistake"
+    if top1 == 1:
+        return f"{text}."
     if proof.as_here is None:
-        return f"{text}; with {1 - top1:.2%} wrong, as here, by no number of photos."
-    return f"{text}, or by {proof.as_here:,} with {1 - top1:.2%} wrong, as here."
+        return f"{text}; with {1 - top1:.2%} wrong, as here, no number is enough."
+    return f"{text}, or {proof.as_here:,} with {1 - top1:.2%} wrong, as here."
 
 
 def _reads(reads: TestReads) -> str:

@@ -46,7 +46,7 @@ def numbers(found: Assessment, num_classes: int) -> list[Number]:
             "Calibration error",
             "how far 80% is from being right 80 times in 100",
             percent(found.calibration_error),
-            _ends(ends["calibration_error"]),
+            f"by chance up to {percent(found.error_by_chance)}",
         ),
     ]
     return [Number(*row) for row in rows if num_classes > 5 or row[0] != "Among the five highest"]

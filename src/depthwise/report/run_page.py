@@ -21,7 +21,6 @@ from depthwise.workflows.run_folder import RunFolder
 HEAT_SIDE = 168
 TALL = 25
 """Rows from which on a table scrolls in a frame of its own."""
-SPLITS = {"valid": "validation", "test": "test"}
 
 
 def write_report(run: str | Path, out: str | Path | None = None, *, test: bool = False, **options: Any) -> Path:
@@ -49,7 +48,7 @@ def run_page(report: RunReport) -> bytes:
         version=__version__,
         report=report,
         card=report.card,
-        split=SPLITS[report.split],
+        split=report.kind,
         headline=headline(report),
         worth=worth(report),
         notices=notices(report),

@@ -34,7 +34,7 @@ def rule_values(report: RunSummary) -> dict[str, Any] | None:
         "rows": [Row(what, _of(one), _share(one)) for what, one in _counts(found, decision.miss)],
         "classes": [_class_row(rule, found) for rule in decision.precision],
         "has_misses": decision.miss is not None,
-        "is_seen": report.split == "valid",
+        "is_seen": report.kind == "validation",
     }
 
 

@@ -16,8 +16,9 @@ from depthwise.data.cache import read_with
 from depthwise.data.index import Record
 from depthwise.deploy.outcome import Outcome, outcome
 from depthwise.deploy.predict import BATCH, Classifier, Outputs
+from depthwise.errors import UserError
 from depthwise.metrics import Assessment, Labels, assess
-from depthwise.workflows.chosen_photos import choose_photos
+from depthwise.workflows.chosen_photos import Origin, choose_photos
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Measured:
     labels: Labels
     outputs: Outputs
     skipped: tuple[Skipped, ...]
+    origin: Origin = "run"
 
     @property
     def groups(self) -> list[str] | None:
@@ -56,7 +58,7 @@ class Measured:
         if decision.is_empty:
             return None
         answers, reasons = decision.decide(self.classifier.classes, found.stated, found.logits, found.features)
-        return outcome(decision, self.classifier.classes, answers, reasons, self.labels)
+        return outcome(decision, self.classifier.classes, answers, reasons, self.labels, self.groups)
 
 
 def measure(
@@ -76,10 +78,32 @@ def measure(
     chosen = choose_photos(path, card, data, split, allow_other_split=allow_other_split, console=console)
     kept, skipped, outputs = compute(classifier, chosen.records, workers, console, wants_features=wants_features)
     check_share(skipped, len(chosen.records))
-    chosen.refuse_known(kept)
+    places = chosen.without_known(kept, console)
+    if not places:
+        raise UserError(f"no {split} picture is left to judge {path} on")
+    _check_finite(outputs, kept, path)
+    if len(places) < len(kept):
+        kept, outputs = [kept[place] for place in places], _taken(outputs, places)
     number = {name: place for place, name in enumerate(card.classes)}
     labels = np.array([number[record.label] for record in kept], np.int64)
-    return Measured(classifier, tuple(kept), labels, outputs, tuple(skipped))
+    return Measured(classifier, tuple(kept), labels, outputs, tuple(skipped), chosen.origin)
+
+
+def _check_finite(outputs: Outputs, records: Sequence[Record], path: Path) -> None:
+    """Raise UserError when an answer is no number."""
+    is_number = np.isfinite(outputs.logits).all(axis=1) & np.isfinite(outputs.stated).all(axis=1)
+    wrong = np.flatnonzero(~is_number)
+    if len(wrong):
+        raise UserError(
+            f"{path}: the answers to {len(wrong):,} of {len(records):,} pictures are no numbers (nan or inf); the "
+            f"first: {records[wrong[0]].place}\nThe file is damaged, or what computes it here overflows: see depthwise "
+            "verify, or try another --engine"
+        )
+
+
+def _taken(outputs: Outputs, places: list[int]) -> Outputs:
+    features = None if outputs.features is None else outputs.features[places]
+    return Outputs(outputs.logits[places], outputs.stated[places], features)
 
 
 def compute(

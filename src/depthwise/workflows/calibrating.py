@@ -10,6 +10,7 @@ import numpy as np
 from depthwise import artifact
 from depthwise.config import default_workers
 from depthwise.console import Quiet
+from depthwise.data.audit import Skipped
 from depthwise.data.index import Record
 from depthwise.deploy.decision import Decision
 from depthwise.deploy.engine import SUFFIXES
@@ -46,6 +47,8 @@ class CalibrationResult:
     outcome: Outcome
     refused: Unknown | None
     """The best score for unknown photos where it was not good enough to be stored."""
+    skipped: tuple[Skipped, ...] = ()
+    """Pictures that could not be used."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, without the reference of a distance."""
@@ -53,7 +56,13 @@ class CalibrationResult:
         if self.decision.unknown:
             values["unknown"] = replace(self.decision.unknown, reference=None).to_json()
         refused = replace(self.refused, reference=None).to_json() if self.refused else None
-        return {"path": str(self.path), "decision": values, "valid": self.outcome.to_json(), "refused": refused}
+        return {
+            "path": str(self.path),
+            "decision": values,
+            "valid": self.outcome.to_json(),
+            "refused": refused,
+            "skipped": [{"path": str(s.path), "reason": s.reason, "error": s.detail} for s in self.skipped],
+        }
 
 
 def calibrate(
@@ -84,13 +93,15 @@ def calibrate(
     wishes = _checked(wishes, Decision() if clear else classifier.decision, card.classes, clear=clear)
     wants_features = (classifier.feature_engine is not None) and wishes.reject_rate is not None
     valid = measure(path, classifier, None, "valid", workers=workers, console=console, wants_features=wants_features)
-    unknown = _choose(classifier, path, valid, wishes, workers, console) if wishes.reject_rate is not None else None
+    unknown, skipped = None, list(valid.skipped)
+    if wishes.reject_rate is not None:
+        unknown = _choose(classifier, path, valid, wishes, workers, console, skipped)
     is_good = unknown is not None and unknown.auroc[unknown.kind] >= GOOD
     decision = replace(_thresholds(valid, wishes), unknown=unknown if is_good else None)
     answers, reasons = decision.decide(card.classes, valid.outputs.stated, valid.outputs.logits, valid.outputs.features)
     artifact.rewrite_card(path, replace(card, decision=decision.to_json()))
-    found = outcome(decision, card.classes, answers, reasons, valid.labels)
-    return CalibrationResult(path, decision, found, None if is_good else unknown)
+    found = outcome(decision, card.classes, answers, reasons, valid.labels, valid.groups)
+    return CalibrationResult(path, decision, found, None if is_good else unknown, tuple(skipped))
 
 
 def _checked(wishes: Wishes, old: Decision, classes: Sequence[str], *, clear: bool) -> Wishes:
@@ -121,11 +132,11 @@ def _checked(wishes: Wishes, old: Decision, classes: Sequence[str], *, clear: bo
 
 
 def _thresholds(valid: Measured, wishes: Wishes) -> Decision:
-    stated, labels, classes = valid.outputs.stated, valid.labels, valid.classifier.classes
+    stated, labels, classes, groups = valid.outputs.stated, valid.labels, valid.classifier.classes, valid.groups
     decision = Decision()
     if wishes.positive is not None and wishes.max_miss_rate is not None:
         number = classes.index(wishes.positive)
-        decision = Decision(set_miss_rule(stated, labels, wishes.positive, number, wishes.max_miss_rate))
+        decision = Decision(set_miss_rule(stated, labels, wishes.positive, number, wishes.max_miss_rate, groups))
     if wishes.min_precision is None:
         return decision
     answers, _ = decision.decide(classes, stated, valid.outputs.logits, None)
@@ -133,29 +144,40 @@ def _thresholds(valid: Measured, wishes: Wishes) -> Decision:
     for number, label in enumerate(classes):
         is_answer = answers == number
         is_right = (labels == number)[is_answer]
-        rules.append(set_precision_rule(stated[is_answer, number], is_right, label, wishes.min_precision))
+        named = None if groups is None else np.array(groups)[is_answer]
+        rules.append(set_precision_rule(stated[is_answer, number], is_right, label, wishes.min_precision, named))
     return replace(decision, precision=tuple(rules))
 
 
 def _choose(
-    classifier: Classifier, path: Path, valid: Measured, wishes: Wishes, workers: int | None, console: Quiet
+    classifier: Classifier,
+    path: Path,
+    valid: Measured,
+    wishes: Wishes,
+    workers: int | None,
+    console: Quiet,
+    skipped: list[Skipped],
 ) -> Unknown:
+    """Return the best score for unknown photos; training pictures that cannot be used are added to `skipped`."""
     assert wishes.reject_rate is not None
     if len(classifier.classes) < 3:
         console.warn("with two classes, leaving one out leaves one: the AUROC of the scores says little")
-    train = _training_part(classifier, path, workers, console)
+    train, lost = _training_part(classifier, path, workers, console)
+    skipped += lost
     outputs = valid.outputs
     return choose_unknown(train, Part(outputs.logits, outputs.features, valid.labels), wishes.reject_rate)
 
 
-def _training_part(classifier: Classifier, path: Path, workers: int | None, console: Quiet) -> Part:
-    """Return what the model says of training photos, from all over their order."""
+def _training_part(
+    classifier: Classifier, path: Path, workers: int | None, console: Quiet
+) -> tuple[Part, list[Skipped]]:
+    """Return what the model says of training photos, from all over their order, and those that cannot be used."""
     card = classifier.engine.card
     chosen = choose_photos(path, card, None, "train", allow_other_split=False, console=Quiet())
     ordered = sorted(chosen.records, key=lambda record: record.hash)
     records: list[Record] = ordered[:MOST_TRAINING]
     wants = classifier.feature_engine is not None
-    kept, _, outputs = compute(
+    kept, skipped, outputs = compute(
         classifier,
         records,
         default_workers() if workers is None else workers,
@@ -164,4 +186,4 @@ def _training_part(classifier: Classifier, path: Path, workers: int | None, cons
         label="Computing features",
     )
     labels = np.array([card.classes.index(record.label) for record in kept], np.int64)
-    return Part(outputs.logits, outputs.features, labels)
+    return Part(outputs.logits, outputs.features, labels), skipped

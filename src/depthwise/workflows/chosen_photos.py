@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from depthwise.artifact import Card
 from depthwise.console import Quiet
 from depthwise.data.index import Index, Record, read_index, real_places
 from depthwise.errors import UserError
 from depthwise.workflows.run_folder import RunFolder
+
+Origin = Literal["run", "new", "unknown"]
+"""Whose photos these are: of the same split of the run, new to the run, or nobody can tell."""
+NUM_NAMED = 3
+"""Photos that an error names, of many."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,28 @@ class Chosen:
     split: str
     records: tuple[Record, ...]
     known: dict[str, str]
-    """The split in which the run had a photo, by the photo's hash; empty where that does not matter."""
+    """The other split in which the run had a photo, by the photo's hash; empty where that does not matter."""
 
-    def refuse_known(self, kept: Sequence[Record]) -> None:
-        """Raise UserError when photos, by content, are in another split of the run. Their hashes are filled in."""
-        _refuse_known([record.hash for record in kept], self.known, self.split)
+    origin: Origin
+    is_own: bool
+    """Whether the run itself says which photos these are."""
+
+    def without_known(self, kept: Sequence[Record], console: Quiet) -> list[int]:
+        """Return the places of the photos that are, by content, in no other split of the run; hashes are filled in.
+
+        Copies within the run's own folders are left out with a warning. Raises UserError when there are others.
+        """
+        if not self.is_own:
+            _refuse_known([record.hash for record in kept], self.known, self.split, kept)
+            return list(range(len(kept)))
+        places = [at for at, r in enumerate(kept) if self.known.get(r.hash, self.split) == self.split]
+        if len(places) < len(kept):
+            first = next(r for r in kept if self.known.get(r.hash, self.split) != self.split)
+            console.warn(
+                f"{len(kept) - len(places):,} of these {len(kept):,} {self.split} pictures are copies of pictures that "
+                f"the run used otherwise, and left out; the first: {first.place} (also in {self.known[first.hash]})"
+            )
+        return places
 
 
 def choose_photos(
@@ -37,20 +59,25 @@ def choose_photos(
     manifest = RunFolder(path.parent).splits
     used = read_index(manifest) if manifest.exists() else None
     if data is None and used is None:
-        raise UserError(f"{path} has no splits.csv beside it; name the pictures: depthwise evaluate {path} DATA")
+        raise UserError(f"{path} has no splits.csv beside it; name the pictures, as in depthwise evaluate {path} DATA")
     index = used if data is None else read_index(Path(data))
     assert index is not None
-    _check_classes(index, card.classes)
+    _check_classes(index, card.classes, console)
     records = _choose_records(index, used, split, console)
-    if split in ("train", "all") and used:
-        console.warn("training pictures are among these: the result says nothing about new ones")
+    places, splits = real_places(r.place for r in records), {place: r.split for place, r in _by_place(used)}
+    num_trained = sum(splits.get(place) == "train" for place in places)
+    if split in ("train", "all") and num_trained:
+        console.warn(f"{num_trained:,} of these pictures were trained on: the result says nothing about new ones")
     elif allow_other_split:
         console.warn("pictures that the run used otherwise may be among these: the result may be too good")
     if not allow_other_split:
-        places = real_places(record.place for record in records)
-        _refuse_known(places, {place: r.split for place, r in _by_place(used)}, split)
-    known = {r.hash: r.split for r in used.records if r.hash} if used and not allow_other_split else {}
-    return Chosen(split, records, known)
+        _refuse_known(places, splits, split, records)
+    known: dict[str, str] = {}
+    if used and not allow_other_split and split != "all":
+        known = {r.hash: r.split for r in used.records if r.hash and r.split != split}
+    is_run_s = data is None or any(splits.get(place) == split for place in places)
+    origin: Origin = "unknown" if used is None or allow_other_split else "run" if is_run_s else "new"
+    return Chosen(split, records, known, origin, data is None)
 
 
 def _by_place(index: Index | None) -> list[tuple[str, Record]]:
@@ -59,12 +86,19 @@ def _by_place(index: Index | None) -> list[tuple[str, Record]]:
     return list(zip(real_places(record.place for record in records), records, strict=True))
 
 
-def _check_classes(index: Index, classes: tuple[str, ...]) -> None:
+def _check_classes(index: Index, classes: tuple[str, ...], console: Quiet) -> None:
+    """Raise UserError for classes that the model does not know; warn of those without a picture."""
     missing, extra = sorted(set(classes) - set(index.classes)), sorted(set(index.classes) - set(classes))
-    if missing or extra:
-        lines = [f"  only in the model: {', '.join(map(repr, missing))}"] * bool(missing)
-        lines += [f"  only in the data: {', '.join(map(repr, extra))}"] * bool(extra)
-        raise UserError(f"the classes of {index.source} are not the model's:\n" + "\n".join(lines))
+    named = ", ".join(map(repr, missing))
+    if extra:
+        lines = [f"  only in the model: {named}"] * bool(missing)
+        lines += [f"  only in the data: {', '.join(map(repr, extra))}"]
+        raise UserError(
+            f"the classes of {index.source} are not the model's:\n" + "\n".join(lines) + "\nName folders as the model "
+            "names its classes; leave out pictures of others, or train with them."
+        )
+    if missing:
+        console.warn(f"there are no pictures of {named}: nothing is said of how well they are told")
 
 
 def _choose_records(index: Index, used: Index | None, split: str, console: Quiet) -> tuple[Record, ...]:
@@ -85,12 +119,15 @@ def _choose_records(index: Index, used: Index | None, split: str, console: Quiet
     return index.records
 
 
-def _refuse_known(keys: list[Any], known: dict[Any, str], split: str) -> None:
+def _refuse_known(keys: list[Any], known: dict[Any, str], split: str, records: Sequence[Record]) -> None:
     """Raise UserError when pictures to evaluate on are in another split of the run."""
-    wrong = [known[key] for key in keys if known.get(key, split) != split]
+    wrong = [(known[key], r.place) for key, r in zip(keys, records, strict=True) if known.get(key, split) != split]
     if wrong and split != "all":
-        counts = " and ".join(f"{wrong.count(name)} in {name}" for name in sorted(set(wrong)))
+        splits = [name for name, _ in wrong]
+        counts = " and ".join(f"{splits.count(name)} in {name}" for name in sorted(set(splits)))
+        places = ", ".join(str(place) for _, place in wrong[:NUM_NAMED]) + ", ..." * (len(wrong) > NUM_NAMED)
         raise UserError(
             f"{len(wrong)} of these {len(keys)} {split} pictures were used otherwise by the run ({counts}): the result "
-            "would not be honest.\nLeave DATA out to use the run's own split, or insist with --allow-other-split."
+            f"would not be honest: {places}\nLeave DATA out to use the run's own split, or insist with "
+            "--allow-other-split."
         )

@@ -52,6 +52,7 @@ class ModelComparison:
             "photos_needed": pairs_needed(self.overall),
             "margin": self.margin,
             "is_worse": self.is_worse,
+            "is_shown_worse": self.overall.interval.high < 0,
             "classes": [{"label": name, **_plain(found)} for name, found in self.classes.items()],
             "num_left_out": self.num_left_out,
             "skipped": [{"path": str(s.path), "reason": s.reason, "error": s.detail} for s in self.skipped],
@@ -110,7 +111,7 @@ def compare(
         classes={name: paired(labels == name) for name in names},
         margin=margin,
         num_left_out=left_out,
-        skipped=first.skipped,
+        skipped=tuple(dict.fromkeys((*first.skipped, *second.skipped))),
     )
 
 

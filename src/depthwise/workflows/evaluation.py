@@ -31,6 +31,8 @@ class Proof:
     """Photos that prove it if none of them is wrong."""
     as_here: int | None
     """Photos that prove it if as many are wrong as here; None: no number does."""
+    is_proved: bool
+    """Whether the photos here prove it: the interval of top-1 ends above 1 - target."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,11 @@ def evaluate(
 
 def proof_of(target: float, assessment: Assessment) -> Proof:
     """Return how many photos would prove an error rate of at most `target`, in (0, 1)."""
-    without_errors = photos_needed(target)
+    without_errors, interval = photos_needed(target), assessment.intervals["top1"]
     assert without_errors is not None  # no error is below any target
-    return Proof(target, without_errors, photos_needed(target, 1 - assessment.scores.top1))
+    assert interval is not None  # a share has one
+    as_here = photos_needed(target, 1 - assessment.scores.top1)
+    return Proof(target, without_errors, as_here, is_proved=interval.low >= 1 - target)
 
 
 def _plain(share: np.float64) -> float | None:

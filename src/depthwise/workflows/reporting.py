@@ -46,6 +46,12 @@ class RunSummary:
     """How often these test pictures were looked at, this time included; None for others."""
 
     @property
+    def kind(self) -> str:
+        """What these photos are to the model: validation, test, new, or given, where that is not known."""
+        own = {"valid": "validation"}.get(self.split, self.split)
+        return {"run": own, "new": "new", "unknown": "given"}[self.measured.origin]
+
+    @property
     def card(self) -> Card:
         """What the model file says of itself."""
         return self.measured.classifier.engine.card
