@@ -1,6 +1,5 @@
 """Commands that judge models: evaluate, calibrate, compare."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +19,7 @@ from depthwise.cli.app import (
     app,
     asking,
     name_skipped,
+    print_json,
     terminal_of,
 )
 from depthwise.errors import require
@@ -84,7 +84,10 @@ def evaluate(
     )
     from depthwise.report.judgement import calibration_line, evaluation_text
 
-    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_text(result))
+    if json_:
+        print_json(result.to_json())
+    else:
+        print(evaluation_text(result))
     name_skipped(result.skipped, terminal)
     if not json_:
         print("\n" + calibration_line(split, result.assessment.error_before, result.calibration_error))
@@ -143,7 +146,7 @@ def calibrate(
         console=terminal_of(is_say_result=False),
     )
     if json_:
-        print(json.dumps(found.to_json(), ensure_ascii=False))
+        print_json(found.to_json())
         return 0
     print(f"{calibration_text(found)}\n\nNext: depthwise evaluate {shlex.quote(str(model))} --split test")
     return 0
@@ -204,7 +207,10 @@ def compare(
         workers=workers,
         console=terminal,
     )
-    print(json.dumps(found.to_json(), ensure_ascii=False) if json_ else comparison_text(found))
+    if json_:
+        print_json(found.to_json())
+    else:
+        print(comparison_text(found))
     name_skipped(found.skipped, terminal)
     if not json_:
         print(f"\nNext: {asking(old if found.is_worse else new)}")

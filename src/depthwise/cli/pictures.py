@@ -1,13 +1,22 @@
 """Commands about pictures: audit, split, datasets."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Factory, Overwrite, Workers, app, datasets_app, name_skipped, terminal_of
+from depthwise.cli.app import (
+    AsJson,
+    Factory,
+    Overwrite,
+    Workers,
+    app,
+    datasets_app,
+    name_skipped,
+    print_json,
+    terminal_of,
+)
 from depthwise.config import SplitConfig
 from depthwise.errors import UserError, require
 
@@ -69,8 +78,10 @@ def audit(
         write_audit_page(result, html)
     from depthwise.report.audit_text import audit_text
 
-    print(json.dumps(result.to_json()) if json_ else audit_text(result))
-    if not json_:
+    if json_:
+        print_json(result.to_json())
+    else:
+        print(audit_text(result))
         page = f"\nPage: {html}" if html else ""
         listed = f"\nTo leave out: {quarantine}" if quarantine else ""
         more = f" --quarantine {shlex.quote(str(quarantine))}" if quarantine else ""
