@@ -49,13 +49,17 @@ def report(
         Folder for PNG files of curves, learning rate, confusion and reliability, too.
     """
     require("torch", "train", "writing a page")
-    from depthwise.report.target import check_target
+    from depthwise.report.target import check_target, check_targets
 
     if others and figures:
         raise UserError("--figures draws one run; give it with each RUN alone")
     target = out or _usual_target(run, is_test=test, is_comparison=bool(others))
     is_ours = out is None and not others and run.is_dir()  # made from the run, so it may be made anew
     check_target(target, "--out", ".html", overwrite=overwrite or is_ours)
+    if figures:
+        from depthwise.report.figures import NAMES
+
+        check_targets(figures, NAMES, "--figures", overwrite=overwrite)
     terminal = terminal_of(is_say_result=False)
     options = {"test": test, "data": data, "factory": factory, "device": device, "workers": workers}
     if others:

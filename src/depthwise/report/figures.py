@@ -12,6 +12,7 @@ import numpy as np
 
 from depthwise import files
 from depthwise.console import shown
+from depthwise.errors import CannotWrite
 from depthwise.report.confusion import MOST_IN_TABLE, row_shares
 from depthwise.workflows.reporting import RunReport
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NAMES = ("curves.png", "learning_rate.png", "confusion.png", "reliability.png")
+"""The files; the first two where there is a history."""
 BLUE, ORANGE, GREY = "#2a6cb5", "#b85c00", "#5a6672"
 DPI = 150
 FONTS = (
@@ -33,13 +36,16 @@ FONTS = (
 
 
 def write_figures(report: RunReport, folder: Path) -> list[Path]:
-    """Write curves.png and learning_rate.png (where there is a history), confusion.png and reliability.png.
+    """Write the files of NAMES into the folder, made where there is none; return what was written.
 
-    Returns what was written.
+    Raises CannotWrite.
     """
     from matplotlib import rc_context
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"cannot make the folder {folder}: {error.strerror}; choose another --figures") from error
     written = []
     with rc_context({"font.family": _fonts()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter that no font here has is a box
