@@ -290,6 +290,22 @@ def test_compare_needs_no_torch_for_exported_files_of_any_kind(ruled, tmp_path, 
     assert status == 2 and "model.pt2 needs torch, which is not installed" in reply.err
 
 
+def test_compare_takes_a_network_of_one_s_own_beside_another(trained, tmp_path, capsys, monkeypatch):
+    (tmp_path / "mynet.py").write_text(
+        "from torch import nn\n\n\ndef net(*, num_classes, in_channels):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 256, num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = tmp_path / "run"
+    flags = ["--no-report", "--recipe", "none", "--model", "mynet:net", "--image-size", "16", "--epochs", "1"]
+    assert run(["train", str(trained / "splits.csv"), "--out", str(own), *flags, "--workers", "2"]) == 0
+    status, reply = ask(capsys, "compare", trained, own)
+    assert status == 2 and "say so: --factory mynet:net" in reply.err
+    for pair in ((trained, own), (own, trained), (own, own)):
+        status, reply = ask(capsys, "compare", *pair, "--factory", "mynet:net")
+        assert status in (0, 1) and "on the same 6 pictures" in reply.out
+
+
 def test_compare_refuses_other_classes(trained, tmp_path, capsys):
     photos = write_photos(tmp_path / "photos", per_class=6)
     (photos / "猫").rename(photos / "dog")
