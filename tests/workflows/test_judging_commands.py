@@ -73,6 +73,23 @@ def test_evaluate_states_intervals_and_counts_the_readings(own, capsys):
     assert [row["num_images"] for row in rows] == [6, 6]
 
 
+@pytest.mark.parametrize(
+    ("target", "message"), [("0", "above 0 and below 1"), ("1e-7", "not even 10,000,000 photos without a mistake")]
+)
+def test_an_error_that_nobody_can_prove_is_refused_before_the_test_is_read(target, message, own, capsys):
+    status, reply = ask(capsys, "evaluate", own, "--target-error", target)
+    assert status == 2 and message in reply.err and not (own / "test_reads.jsonl").exists()
+    status, reply = ask(capsys, "evaluate", own, "--target-error", "1e-6")
+    assert status == 0 and "An error of at most 0.000100% is proved by 3,688,878 photos" in reply.out
+
+
+def test_a_miss_rate_that_nobody_can_promise_is_set_and_said(own, capsys):
+    status, reply = ask(capsys, "calibrate", own, "--positive", "猫", "--max-miss-rate", "1e-7")
+    assert status == 0
+    assert "2 photos cannot promise 0.000010%: up to 77.6" in reply.out
+    assert "More than 10,000,000 of this class without a miss would." in reply.out
+
+
 def test_other_test_photos_are_counted_apart_and_a_cut_line_is_passed_over(own, capsys):
     ask(capsys, "evaluate", own)
     line = (own / "test_reads.jsonl").read_text()

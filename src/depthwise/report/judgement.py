@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthwise.console import shown
-from depthwise.report.shares import count_text, interval_text, number_text, share_text
+from depthwise.report.shares import count_text, fine_text, interval_text, number_text, share_text
 from depthwise.report.tables import table
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def _worth(evaluation: Evaluation) -> str:
 
 
 def _proof(proof: Proof, top1: float) -> str:
-    text = f"An error of at most {proof.target:.2%} is proved by {proof.without_errors:,} photos without a mistake"
+    target = fine_text(proof.target, 3)
+    text = f"An error of at most {target} is proved by {proof.without_errors:,} photos without a mistake"
     if proof.as_here is None:
         return f"{text}; with {1 - top1:.2%} wrong, as here, by no number of photos."
     return f"{text}, or by {proof.as_here:,} with {1 - top1:.2%} wrong, as here."
