@@ -142,6 +142,14 @@ def test_another_image_size(trained, ruled, photos, tmp_path, capsys):
     assert "batch norm statistics" in reply.err
 
 
+def test_an_exported_file_refuses_a_device_that_it_cannot_compute_on(ruled, photos, capsys):
+    model, photo = ruled / "model.onnx", next(photos.rglob("*.png"))
+    for command in (["evaluate", model, ruled / "splits.csv"], ["predict", model, photo], ["compare", model, model]):
+        status, reply = ask(capsys, *command, "--device", "cuda")
+        assert status == 2 and "--device cuda: model.onnx is exported and computed on the processor" in reply.err
+    assert ask(capsys, "predict", model, photo, "--device", "cpu")[0] == 0
+
+
 def test_calibrate_changes_the_card_and_not_one_weight(own, capsys):
     before_card, before = artifact.read(own / "best.safetensors")
     status, reply = ask(capsys, "calibrate", own, "--positive", "猫", "--max-miss-rate", "0.1")

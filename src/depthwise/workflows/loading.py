@@ -33,18 +33,23 @@ def load(
 ) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
 
-    An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the
-    package.module:function that makes the network of a file that was trained with your own. `trust_code`: open a `.pt2`
-    file, which can run any code in it; nothing in a file of another kind is ever called. `image_size` replaces the side
-    of the network's input, where the network takes other sizes and is not exported; `views`: of which views of a photo
-    the probabilities are averaged. `choice` says with how many threads, and what runs an exported file: by default ONNX
-    Runtime, which starts soonest and answers several photos at once; for `work` with single pictures, one after the
-    other, or with many at a time what `depthwise bench` found fastest. An engine that was not asked for by name must
-    compute here what the file says; asked once, and remembered.
+    An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one); exported files take
+    the processor only. `factory`: the package.module:function that makes the network of a file that was trained with
+    your own. `trust_code`: open a `.pt2` file, which can run any code in it; nothing in a file of another kind is ever
+    called. `image_size` replaces the side of the network's input, where the network takes other sizes and is not
+    exported; `views`: of which views of a photo the probabilities are averaged. `choice` says with how many threads,
+    and what runs an exported file: by default ONNX Runtime, which starts soonest and answers several photos at once;
+    for `work` with single pictures, one after the other, or with many at a time what `depthwise bench` found fastest.
+    An engine that was not asked for by name must compute here what the file says; asked once, and remembered.
     """
     path = find_model(path)
     choice = choice or Choice()
     if path.suffix in SUFFIXES:
+        if device not in ("auto", "cpu"):
+            raise UserError(
+                f"--device {device}: {path.name} is exported and computed on the processor; leave --device out, or "
+                "give the run folder or the model file that it was made from"
+            )
         if image_size is not None:
             raise UserError(
                 f"--image-size {image_size}: an exported file computes at the size that it was exported with; give the "
