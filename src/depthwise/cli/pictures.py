@@ -54,13 +54,13 @@ def audit(
     model
         A run folder or model file: look for wrong labels and outliers among photos that it was not trained on.
     """
+    from depthwise.report.target import check_target
     from depthwise.workflows.auditing import audit as run_audit
 
     terminal = terminal_of(is_say_result=False)
     if html:
         require("jinja2", "train", "the page")
-        if html.exists() and not overwrite:
-            raise UserError(f"{html} exists; choose another --html, or replace it with --overwrite")
+        check_target(html, "--html", ".html", overwrite=overwrite)
     if model:
         require("torch", "train", "asking a model")
     result = run_audit(
@@ -69,6 +69,7 @@ def audit(
         quarantine=quarantine,
         model=model,
         factory=factory,
+        overwrite=overwrite,
         workers=workers,
         console=terminal,
     )

@@ -127,8 +127,8 @@ def of_twins(records: Sequence[Record], pairs: Iterable[Twins], splits: Sequence
         yield Finding(kind, (a.path, b.path), (a.label, b.label), what)
 
 
-def of_classes(records: Sequence[Record]) -> Iterator[Finding]:
-    """Yield what is odd about the classes: their names, their sizes, their absence from a split."""
+def of_classes(records: Sequence[Record], splits: Sequence[str]) -> Iterator[Finding]:
+    """Yield what is odd about the classes: their names, their sizes, their absence from one of the records' splits."""
     counts = Counter(record.label for record in records)
     alike: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts):
@@ -140,7 +140,7 @@ def of_classes(records: Sequence[Record]) -> Iterator[Finding]:
             written = ", ".join(f"{shown(name)} ({name!a})" for name in names)
             yield Finding("class_names", labels=tuple(names), detail=written)
     for split in SPLITS:
-        there = {record.label for record in records if record.split == split}
+        there = {record.label for record, side in zip(records, splits, strict=True) if side == split}
         for name in sorted(set(counts) - there) if there else ():
             yield Finding("missing_class", labels=(name,), detail=f"{split} has no {shown(name)}")
     if counts and (ratio := max(counts.values()) / min(counts.values())) >= MAX_IMBALANCE:
