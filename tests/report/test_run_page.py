@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_up import made_up_history, made_up_report
+from matplotlib.figure import Figure
 from PIL import Image
 
 from depthwise.deploy.decision import Decision
 from depthwise.deploy.thresholds import PrecisionRule
 from depthwise.metrics import proportion_interval
+from depthwise.report.figures import NAMES, write_figures
 from depthwise.report.run_page import run_page
 from depthwise.workflows import test_reads
 from depthwise.workflows.run_history import History
@@ -145,6 +147,15 @@ def test_names_of_others_are_words_and_nothing_else():
     assert all(address.startswith(("#", "data:image/")) for address in found.addresses)
     assert "{{ 7 * 7 }}" in page and "\u202e" not in page
     assert HOSTILE[0] in found.text
+
+
+def test_the_figures_shorten_names_as_the_page_does(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: told.append(figure.axes[0].get_yticklabels()))
+    report = made_up_report(["ant", "a class of many words and $"])
+    write_figures(report, tmp_path)
+    assert [label.get_text() for label in told[NAMES.index("confusion.png")]] == ["ant", "a class of many w…"]
+    assert "<span>a class of many w…</span>" in run_page(report).decode()
 
 
 def test_columns_of_numbers_are_sorted_as_numbers_from_a_thousand_photos_on():

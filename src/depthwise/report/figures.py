@@ -14,6 +14,7 @@ from depthwise import files
 from depthwise.console import shown
 from depthwise.errors import CannotWrite
 from depthwise.report.confusion import MOST_IN_TABLE, row_shares
+from depthwise.report.page import short_name
 from depthwise.workflows.reporting import RunReport
 
 if TYPE_CHECKING:
@@ -125,8 +126,9 @@ def _draw_confusion(report: RunReport, axes: Axes) -> None:
         axes.set_title(f"{len(names)} classes, shares of each row", fontsize=9)
         return
     places = np.arange(len(names))
-    axes.set_xticks(places, [_plain(name) for name in names], rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, [_plain(name) for name in names])
+    labels = [_plain(short_name(name)) for name in names]
+    axes.set_xticks(places, labels, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, labels)
     for i, j in np.argwhere(confusion):
         colour = "white" if shares[i, j] > 0.5 else "black"
         axes.text(j, i, f"{confusion[i, j]:,}", ha="center", va="center", color=colour)
