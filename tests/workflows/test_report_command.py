@@ -219,13 +219,16 @@ def test_several_runs_are_compared(copy, trained, tmp_path, capsys, monkeypatch)
     (tmp_path / "other" / "config.toml").write_text(settings.replace("momentum = 0.9", "momentum = 0.8"))
     assert run(["report", "run", "other"]) == 0
     said = capsys.readouterr().out
-    assert "lenet5" in said and "Written: comparison.html" in said
+    assert "lenet5" in said and "Written: comparison.html" in said and "Next: depthwise report run\n" in said
     page = words(tmp_path / "comparison.html")
     assert "2 runs compared" in page and "+0.0 points" in page and "momentum 0.9 0.8" in page
     assert run(["report", "run", "other"]) == 2
     assert "comparison.html exists" in capsys.readouterr().err
     assert run(["report", "run", "other", "--figures", "figures", "--overwrite"]) == 2
     assert "--figures draws one run" in capsys.readouterr().err
+    assert run(["report", "run", "other", "--test", "--out", "test.html"]) == 0
+    told = capsys.readouterr().out.partition("Next: ")[2]
+    assert told == "depthwise export RUN --out model.onnx   (RUN: the one that was best on validation photos)\n"
 
 
 def test_figures_are_pictures(copy, tmp_path, capsys):
