@@ -12,6 +12,7 @@ from PIL import Image
 from conftest import FLAGS, write_photos
 from depthwise.cli import run
 from depthwise.data.index import read_index
+from depthwise.data.sources import SOURCES
 
 
 def test_the_whole_way_from_a_folder_to_answers(photos, tmp_path, capsys, monkeypatch):
@@ -148,6 +149,17 @@ def test_models_and_summary_print_json(capsys):
     assert [row["params"] for row in rows if row["name"] == "mobilenet_v2_x1_0"] == [3504872]
     assert run(["summary", "mobilenet_v2", "--json"]) == 0
     assert sum(row["macs"] for row in json.loads(capsys.readouterr().out)) == 300774272
+
+
+def test_data_sets_are_listed_for_people_and_for_programs(capsys):
+    assert run(["datasets", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "\nfashion-mnist: Fashion-MNIST: 60,000" in f"\n{said}" and said.endswith(
+        "Next: depthwise datasets get NAME data/NAME\n"
+    )
+    assert run(["datasets", "list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in found] == list(SOURCES) and set(found[0]) == {"name", "title", "licence", "address"}
 
 
 @pytest.mark.parametrize(

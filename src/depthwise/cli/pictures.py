@@ -144,15 +144,20 @@ def split(
 
 
 @datasets_app.command(name="list")
-def list_datasets() -> int:
+def list_datasets(*, json_: AsJson = False) -> int:
     """List the data sets that can be had.
 
     Example: depthwise datasets list
     """
     from depthwise.data.sources import SOURCES
 
+    if json_:
+        told = ("name", "title", "licence", "address")
+        print_json([{name: getattr(source, name) for name in told} for source in SOURCES.values()], indent=1)
+        return 0
     for source in SOURCES.values():
         print(f"{source.name}: {source.title}; licence {source.licence}\n  {source.address}")
+    print("\nNext: depthwise datasets get NAME data/NAME")
     return 0
 
 
