@@ -154,9 +154,8 @@ def test_models_and_summary_print_json(capsys):
 def test_data_sets_are_listed_for_people_and_for_programs(capsys):
     assert run(["datasets", "list"]) == 0
     said = capsys.readouterr().out
-    assert "\nfashion-mnist: Fashion-MNIST: 60,000" in f"\n{said}" and said.endswith(
-        "Next: depthwise datasets get NAME data/NAME\n"
-    )
+    assert "fashion-mnist: Fashion-MNIST: 60,000" in said
+    assert said.endswith("\nNext: depthwise datasets get NAME data/NAME\n")
     assert run(["datasets", "list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in found] == list(SOURCES) and set(found[0]) == {"name", "title", "licence", "address"}
