@@ -2,13 +2,15 @@
 
 import math
 import re
+from itertools import pairwise
 
 import pytest
 
 from depthwise.metrics import Bin
 from depthwise.report import reliability
-from depthwise.report.chart import BOTTOM, LEFT, RIGHT, TOP, Series, line_chart, round_steps
+from depthwise.report.chart import BOTTOM, HEIGHT, LABEL, LEFT, RIGHT, TOP, WIDTH, Series, line_chart, round_steps
 from depthwise.report.reliability import reliability_chart
+from depthwise.report.svg import text_width
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,23 @@ def test_shares_have_no_axis_above_all():
 def test_names_are_escaped():
     chart = line_chart("<b>", [Series("<script>", [(1, 1.0), (2, 2.0)]), Series("&", [(1, 1.0)])])
     assert "<script" not in chart and "<b>" not in chart and "&lt;script&gt;" in chart
+
+
+RUNS = [f"mobilenet_v3_{name}" for name in ("small-a", "small-b", "large")]
+
+
+@pytest.mark.parametrize(
+    ("names", "num_rows"), [(["training", "validation"], 1), (RUNS, 2), (["first", "monday/" + "w" * 99 + "/run"], 2)]
+)
+def test_the_names_of_lines_end_inside_the_picture_in_as_many_rows_as_they_need(names, num_rows):
+    chart = line_chart("x", [Series(name, [(1, 1.0), (2, 2.0)]) for name in names])
+    labels = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" [^>]* text-anchor="start">([^<]*)<', chart)
+    assert len(labels) == len(names) and all(float(x) + text_width(label, LABEL) <= WIDTH for x, _, label in labels)
+    rows = sorted({float(y) for _, y, _ in labels})
+    assert len(rows) == num_rows and all(low - high >= LABEL for high, low in pairwise(rows))
+    width, height = map(int, re.findall(r'viewBox="0 0 (\d+) (\d+)"', chart)[0])
+    down = int(re.findall(r"translate\(0 (\d+)\)", chart)[0])
+    assert (width, height) == (WIDTH, HEIGHT + down) and rows[-1] < TOP + down
 
 
 def test_epochs_are_named_without_crowding():

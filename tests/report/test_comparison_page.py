@@ -2,7 +2,7 @@
 
 import numpy as np
 from made_up import made_up_history, made_up_summary
-from test_run_page import Reader
+from test_run_page import Reader, sorted_by
 
 from depthwise.metrics import pairs_needed
 from depthwise.report.comparison_page import comparison_page, differences, names_of, paired
@@ -51,6 +51,12 @@ def test_the_page_is_whole_and_names_are_words():
     assert page.count("<script") == 1
     assert not found.addresses
     assert "3 runs compared" in found.text and "None: the runs were started with the same settings." in found.text
+
+
+def test_its_columns_of_numbers_are_sorted_as_numbers():
+    first, other = made_up_summary(CLASSES, num_images=3000), made_up_summary(CLASSES, num_images=3000, name="other")
+    page = comparison_page([first, other]).decode()
+    assert "3,000" in page and sorted_by(page).count(3000) == 2
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders():

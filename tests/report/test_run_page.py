@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_up import made_up_history, made_up_report
+from matplotlib.figure import Figure
 from PIL import Image
 
+from depthwise.deploy.decision import Decision
+from depthwise.deploy.thresholds import PrecisionRule
 from depthwise.metrics import proportion_interval
+from depthwise.report.figures import NAMES, write_figures
 from depthwise.report.run_page import run_page
 from depthwise.workflows import test_reads
 from depthwise.workflows.run_history import History
@@ -59,6 +63,14 @@ class Reader(HTMLParser):
 
 def read(report) -> Reader:
     return Reader(run_page(report).decode())
+
+
+def sorted_by(page: str) -> list[float]:
+    """What the script sorts the numbers of a page's tables by; a cell that is no number to it is an error."""
+    tables = re.findall(r'<table class="[^"]*sortable.*?<tbody>(.*?)</table>', page, re.DOTALL)
+    cells = [cell for table in tables for cell in re.findall(r'<td class="number([^>]*)>(.*?)</td>', table, re.DOTALL)]
+    values = [re.findall(r'data-value="([^"]*)"', attributes) or [text] for attributes, text in cells]
+    return [float(value) for (value,) in values]
 
 
 LETTERS = [f"kind {number}" for number in range(200)]
@@ -135,6 +147,25 @@ def test_names_of_others_are_words_and_nothing_else():
     assert all(address.startswith(("#", "data:image/")) for address in found.addresses)
     assert "{{ 7 * 7 }}" in page and "\u202e" not in page
     assert HOSTILE[0] in found.text
+
+
+def test_the_figures_shorten_names_as_the_page_does(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: told.append(figure.axes[0].get_yticklabels()))
+    report = made_up_report(["ant", "a class of many words and $"])
+    write_figures(report, tmp_path)
+    assert [label.get_text() for label in told[NAMES.index("confusion.png")]] == ["ant", "a class of many w…"]
+    assert "<span>a class of many w…</span>" in run_page(report).decode()
+
+
+def test_columns_of_numbers_are_sorted_as_numbers_from_a_thousand_photos_on():
+    precise = PrecisionRule(LETTERS[0], 0.1, 0.9, num_answers=1500, num_kept=1200, num_right=1100, is_promised=True)
+    report = made_up_report(LETTERS[:2], num_images=3000, decision=Decision(precision=(precise,)))
+    many = replace(report, counts={LETTERS[0]: {"train": 12_000, "valid": 1500, "test": 1500}})
+    page = run_page(many).decode()
+    kept = many.measured.decide().precisions[LETTERS[0]].num
+    assert kept > 1000 and f">{kept:,}</td>" in page
+    assert {1500, kept, 15_000} <= set(sorted_by(page))
 
 
 def test_the_browser_may_run_the_page_s_own_script_and_no_other():

@@ -1,14 +1,20 @@
 """The rule for answers on a run's page: what is stored, and what it does on the page's photos, counted by hand."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from made_up import made_up_measured, made_up_report
 from test_run_page import read
 
 from depthwise.deploy.decision import Decision
+from depthwise.deploy.outcome import Count, Outcome
 from depthwise.deploy.thresholds import NEVER, MissRule, PrecisionRule
 from depthwise.deploy.unknown import Unknown
-from depthwise.metrics import proportion_interval
+from depthwise.metrics import proportion_interval, upper_bound
+from depthwise.report.rules import calibration_text
+from depthwise.report.shares import fine_text
 
 CLASSES = ["ant", "bee", "<b>cat"]
 MISS = MissRule("<b>cat", 0.2, 0.05, num_images=22, num_missed=1, bound=0.198, num_others=44, num_false_alarms=9)
@@ -16,6 +22,7 @@ PRECISION = (
     PrecisionRule("ant", 0.7, 0.9, num_answers=23, num_kept=12, num_right=11, is_promised=True),
     PrecisionRule("bee", NEVER, 0.9, num_answers=4, num_kept=0, num_right=0, is_promised=False),
 )
+OUTCOME = Outcome(Count(0, 60), Count(0, 60), Count(50, 60), None, None, {})
 UNKNOWN = Unknown("max_softmax", 0.5, 0.02, num_rejected=1, num_images=66, found_rate=0.48)
 
 
@@ -42,6 +49,20 @@ def test_a_class_that_must_not_be_missed(answers):
     assert f"<b>cat missed {told((~is_answer & is_own).sum(), is_own.sum())}" in text
     assert f"<b>cat by false alarm {told((is_answer & ~is_own).sum(), (~is_own).sum())}" in text
     assert "Wanted precision, class by class" not in text
+
+
+def test_a_promise_that_is_just_missed_is_told_with_the_digits_that_show_it():
+    bound = upper_bound(0, 297)
+    missed = replace(MISS, max_miss_rate=0.01, num_images=297, num_missed=0, bound=bound)
+    text = read(made_up_report(CLASSES, decision=Decision(miss=missed))).text
+    assert "So few cannot promise the wanted 1.000%: up to 1.004% may be missed." in text
+    found = SimpleNamespace(path="run", decision=Decision(miss=missed), refused=None, outcome=OUTCOME)
+    assert "297 photos cannot promise 1.000%: up to 1.004% may be missed. 299 of" in calibration_text(found)
+    kept = replace(missed, max_miss_rate=0.0004, bound=0.00035)
+    text = read(made_up_report(CLASSES, decision=Decision(miss=kept))).text
+    assert "at most 0.035% are missed (wanted: 0.040%)" in text
+    texts = [fine_text(share) for share in (1.0, 0.776, 0.1, 0.01, 0.0096, 1e-7)]
+    assert texts == ["100.0%", "77.6%", "10.0%", "1.0%", "0.96%", "0.000010%"]
 
 
 def test_a_wanted_precision(answers):

@@ -160,6 +160,42 @@ def test_unequal_classes_and_missing_ones_are_told(tmp_path):
     assert details["imbalance"] == "12 of a, 1 of b: 12 times"
 
 
+def test_a_class_that_the_manifest_leaves_out_of_a_split_is_told(tmp_path, capsys):
+    folder = good(tmp_path / "photos", *(f"{label}/{number}.png" for label in "ab" for number in range(3)))
+    manifest, sides = tmp_path / "splits.csv", {"a/0": "train", "a/1": "test", "b/0": "train", "b/1": "train"}
+    rows = [f"photos/{name}.png,{name[0]},{side}" for name, side in sides.items()]
+    manifest.write_text("\n".join(["path,class,split", *rows, ""]))
+    assert run(["audit", str(folder), "--splits", str(manifest), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [(one["kind"], one["detail"]) for one in found] == [("missing_class", "test has no b")]
+
+
+def test_places_that_cannot_be_written_are_refused_before_the_photos_are_looked_at(tmp_path, capsys, monkeypatch):
+    (tmp_path / "there.html").write_text("mine")
+    (tmp_path / "there.csv").write_text("mine")
+    monkeypatch.setattr("depthwise.workflows.auditing.examine_all", None)
+    for flags, message in (
+        (["--html", "audit.htm"], "choose a name that ends in .html"),
+        (["--html", "no/audit.html", "--overwrite"], "there is no folder {tmp}/no; make it, or choose another --html"),
+        (["--html", "there.html"], "exists; choose another --html, or replace it with --overwrite"),
+        (["--quarantine", "no/leave.csv", "--overwrite"], "there is no folder {tmp}/no; make it, or choose another"),
+        (["--quarantine", "there.csv"], "exists; choose another --quarantine, or replace it with --overwrite"),
+    ):
+        flag, name, *more = flags
+        assert run(["audit", str(tmp_path), flag, str(tmp_path / name), *more]) == 2
+        assert message.format(tmp=tmp_path) in capsys.readouterr().err
+    assert {(tmp_path / f"there.{kind}").read_text() for kind in ("html", "csv")} == {"mine"}
+
+
+def test_a_page_and_a_list_that_exist_are_replaced_when_asked(tmp_path):
+    folder = good(tmp_path / "photos", *(f"{label}/{number}.png" for label in "ab" for number in range(2)))
+    page, listed = tmp_path / "audit.html", tmp_path / "leave.csv"
+    for path in (page, listed):
+        path.write_text("old")
+    assert run(["audit", str(folder), "--html", str(page), "--quarantine", str(listed), "--overwrite"]) == 0
+    assert listed.read_text() == "path,reason\n" and "<html" in page.read_text()
+
+
 def test_a_leak_between_ready_made_splits_is_told(tmp_path):
     folder = good(tmp_path, *(f"{side}/{label}/{side}{label}.png" for side in ("train", "test") for label in "ab"))
     with Image.open(folder / "train/a/traina.png") as image:
@@ -273,3 +309,13 @@ def test_the_page_needs_nothing_from_elsewhere_and_shows_pairs(planted, tmp_path
     assert f"{second.parent.name}/{second.name}" in html
     assert html.count("<img ") >= 2 * (len(truth.near) - 1 + len(truth.conflicts))
     assert html.count("no picture") == len(truth.broken)
+
+
+def test_a_picture_in_two_splits_under_two_labels_is_a_leak_and_a_conflict(tmp_path):
+    folder = good(tmp_path, *(f"{side}/{label}/{side}{label}.png" for side in ("train", "test") for label in "ab"))
+    with Image.open(folder / "train/a/traina.png") as image:
+        image.resize((120, 90)).save(folder / "test/b/copy.jpg")
+    found = audit(folder, quarantine=tmp_path / "leave-out.csv")
+    pairs = {f.kind: {path.parent.name for path in f.paths} for f in found.findings if len(f.paths) == 2}
+    assert pairs["leak"] == pairs["label_conflict"] == {"a", "b"}
+    assert (tmp_path / "leave-out.csv").read_text(encoding="utf-8").count("label_conflict") == 2

@@ -1,6 +1,7 @@
 """Whole commands, as typed, in this process."""
 
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from conftest import FLAGS, write_photos
 from depthwise.cli import run
 from depthwise.data.index import read_index
+from depthwise.data.sources import SOURCES
 
 
 def test_the_whole_way_from_a_folder_to_answers(photos, tmp_path, capsys, monkeypatch):
@@ -147,6 +149,48 @@ def test_models_and_summary_print_json(capsys):
     assert [row["params"] for row in rows if row["name"] == "mobilenet_v2_x1_0"] == [3504872]
     assert run(["summary", "mobilenet_v2", "--json"]) == 0
     assert sum(row["macs"] for row in json.loads(capsys.readouterr().out)) == 300774272
+
+
+def test_data_sets_are_listed_for_people_and_for_programs(capsys):
+    assert run(["datasets", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "fashion-mnist: Fashion-MNIST: 60,000" in said
+    assert said.endswith("\nNext: depthwise datasets get NAME data/NAME\n")
+    assert run(["datasets", "list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in found] == list(SOURCES) and set(found[0]) == {"name", "title", "licence", "address"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "{run}", "--split", "valid", "--json"],
+        ["compare", "{run}", "{run}", "--split", "valid", "--json"],
+        ["explain", "{run}", "{photo}", "--out", "{tmp}/why.png", "--json"],
+        ["predict", "{run}", "{photo}", "--json"],
+        ["predict", "{run}", "{photo}", "--format", "jsonl"],
+        ["predict", "{run}", "{photo}", "--format", "csv"],
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",
+)
+def test_json_is_json_on_a_console_that_cannot_show_the_classes(arguments, trained, photos, tmp_path, monkeypatch):
+    places = {"run": trained, "photo": photos / "crème brûlée" / "photo 00.jpg", "tmp": tmp_path}
+    console = io.TextIOWrapper(io.BytesIO(), "cp1251", "backslashreplace", newline="")  # as `main` makes it
+    monkeypatch.setattr("sys.stdout", console)
+    assert run([argument.format(**places) for argument in arguments]) == 0
+    console.flush()
+    said = console.buffer.getvalue().decode("cp1251")
+    if arguments[-1] == "csv":
+        (row,) = csv.DictReader(said.splitlines())
+        said = row["top"]
+    assert '"crème brûlée"' in json.dumps(json.loads(said), ensure_ascii=False)
+
+
+def test_answers_in_a_file_keep_their_letters(trained, photos, tmp_path):
+    for form in ("json", "jsonl", "csv"):
+        out = tmp_path / f"answers.{form}"
+        assert run(["predict", str(trained), str(photos / "猫" / "photo 00.jpg"), "--out", str(out)]) == 0
+        assert "猫" in out.read_text(encoding="utf-8") and "\\u" not in out.read_text(encoding="utf-8")
 
 
 def test_summary_takes_size_and_options(capsys):

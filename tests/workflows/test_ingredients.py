@@ -213,7 +213,7 @@ def test_a_sweep_has_the_recipe_s_settings(photos, capsys):
     [
         (["--low", "1", "--high", "0.5"], "--low 1 and --high 0.5: both above 0, and --low the smaller one"),
         (["--steps", "5"], "--steps 5: at least 20"),
-        (["--svg", "lr.png"], "--svg lr.png: the picture is written as SVG"),
+        (["--svg", "lr.png"], "--svg lr.png: it is written as SVG"),
     ],
 )
 def test_a_sweep_that_says_nothing_is_refused(flags, message, photos, capsys):

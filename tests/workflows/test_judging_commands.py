@@ -77,6 +77,23 @@ def test_evaluate_states_intervals_and_counts_the_readings(own, capsys):
     assert [row["num_images"] for row in rows] == [6, 6]
 
 
+@pytest.mark.parametrize(
+    ("target", "message"), [("0", "above 0 and below 1"), ("1e-7", "not even 10,000,000 photos without a mistake")]
+)
+def test_an_error_that_nobody_can_prove_is_refused_before_the_test_is_read(target, message, own, capsys):
+    status, reply = ask(capsys, "evaluate", own, "--target-error", target)
+    assert status == 2 and message in reply.err and not (own / "test_reads.jsonl").exists()
+    status, reply = ask(capsys, "evaluate", own, "--target-error", "1e-6")
+    assert status == 0 and "An error of at most 0.000100% is proved by 3,688,878 photos" in reply.out
+
+
+def test_a_miss_rate_that_nobody_can_promise_is_set_and_said(own, capsys):
+    status, reply = ask(capsys, "calibrate", own, "--positive", "猫", "--max-miss-rate", "1e-7")
+    assert status == 0
+    assert "2 photos cannot promise 0.000010%: up to 77.6" in reply.out
+    assert "More than 10,000,000 of this class without a miss would." in reply.out
+
+
 def test_other_test_photos_are_counted_apart_and_a_cut_line_is_passed_over(own, capsys):
     ask(capsys, "evaluate", own)
     line = (own / "test_reads.jsonl").read_text()
@@ -127,6 +144,14 @@ def test_another_image_size(trained, ruled, photos, tmp_path, capsys):
     status, reply = ask(capsys, "evaluate", tmp_path / "run", "--image-size", "48")
     assert status == 0 and "pictures of 48 px in a network trained at" in reply.err
     assert "batch norm statistics" in reply.err
+
+
+def test_an_exported_file_refuses_a_device_that_it_cannot_compute_on(ruled, photos, capsys):
+    model, photo = ruled / "model.onnx", next(photos.rglob("*.png"))
+    for command in (["evaluate", model, ruled / "splits.csv"], ["predict", model, photo], ["compare", model, model]):
+        status, reply = ask(capsys, *command, "--device", "cuda")
+        assert status == 2 and "--device cuda: model.onnx is exported and computed on the processor" in reply.err
+    assert ask(capsys, "predict", model, photo, "--device", "cpu")[0] == 0
 
 
 def test_calibrate_changes_the_card_and_not_one_weight(own, capsys):
@@ -292,6 +317,22 @@ def test_compare_needs_no_torch_for_exported_files_of_any_kind(ruled, tmp_path, 
     assert status == 0 and "Not worse beyond chance" in reply.out
     status, reply = ask(capsys, "compare", tmp_path / "model.xml", tmp_path / "model.pt2", ruled / "splits.csv")
     assert status == 2 and "model.pt2 needs torch, which is not installed" in reply.err
+
+
+def test_compare_takes_a_network_of_one_s_own_beside_another(trained, tmp_path, capsys, monkeypatch):
+    (tmp_path / "mynet.py").write_text(
+        "from torch import nn\n\n\ndef net(*, num_classes, in_channels):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 256, num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = tmp_path / "run"
+    flags = ["--no-report", "--recipe", "none", "--model", "mynet:net", "--image-size", "16", "--epochs", "1"]
+    assert run(["train", str(trained / "splits.csv"), "--out", str(own), *flags, "--workers", "2"]) == 0
+    status, reply = ask(capsys, "compare", trained, own)
+    assert status == 2 and "say so: --factory mynet:net" in reply.err
+    for pair in ((trained, own), (own, trained), (own, own)):
+        status, reply = ask(capsys, "compare", *pair, "--factory", "mynet:net")
+        assert status in (0, 1) and "on the same 6 pictures" in reply.out
 
 
 def test_compare_refuses_other_classes(trained, tmp_path, capsys):

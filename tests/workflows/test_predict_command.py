@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from depthwise.cli import run
+from depthwise.cli.app import terminal_of
 from depthwise.deploy.eager import EagerEngine
 from depthwise.deploy.predict import Prediction, Score
 from depthwise.workflows.prediction import expand, render
@@ -176,6 +177,11 @@ def test_names_in_errors_are_shown_escaped_and_lines_stay_lines(capsys):
     assert run(["predict", "m.onnx", "x", "--top\x1b[31m", "3"]) == 2
     said = capsys.readouterr().err
     assert "--top\\x1b[31m" in said and said.endswith("\nHelp: depthwise predict --help\n")
+
+
+def test_a_name_in_a_note_is_not_taken_for_markup_or_a_picture(capsys):
+    terminal_of().warn("left out: /x/a:dog:[red]b.jpg")
+    assert capsys.readouterr().err == "note: left out: /x/a:dog:[red]b.jpg\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names of files are text there")

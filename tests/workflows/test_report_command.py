@@ -21,6 +21,7 @@ from depthwise.data.cache import load
 from depthwise.data.index import read_index
 from depthwise.data.loader import epoch_batches
 from depthwise.errors import CannotWrite
+from depthwise.report.figures import NAMES, write_figures
 from depthwise.workflows.reporting import gather
 
 REPORTED = tuple(flag for flag in FLAGS if flag != "--no-report")
@@ -31,10 +32,17 @@ def copy(trained, photos, tmp_path):
     """A run of one's own, with its photos where it says."""
     shutil.copytree(photos, tmp_path / "my photos")
     shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "test_reads.jsonl").unlink(missing_ok=True)
     text = (trained / "splits.csv").read_text(encoding="utf-8")
     names = re.sub(r"^[^,\n]*my photos", "../my photos", text, flags=re.MULTILINE)
     (tmp_path / "run" / "splits.csv").write_text(names, encoding="utf-8")
     return tmp_path / "run"
+
+
+def reads(folder: Path) -> list[str]:
+    """Return the readings of the test photos that are noted in a run."""
+    noted = folder / "test_reads.jsonl"
+    return noted.read_text(encoding="utf-8").splitlines() if noted.exists() else []
 
 
 def words(page: Path) -> str:
@@ -211,13 +219,16 @@ def test_several_runs_are_compared(copy, trained, tmp_path, capsys, monkeypatch)
     (tmp_path / "other" / "config.toml").write_text(settings.replace("momentum = 0.9", "momentum = 0.8"))
     assert run(["report", "run", "other"]) == 0
     said = capsys.readouterr().out
-    assert "lenet5" in said and "Written: comparison.html" in said
+    assert "lenet5" in said and "Written: comparison.html" in said and "Next: depthwise report run\n" in said
     page = words(tmp_path / "comparison.html")
     assert "2 runs compared" in page and "+0.0 points" in page and "momentum 0.9 0.8" in page
     assert run(["report", "run", "other"]) == 2
     assert "comparison.html exists" in capsys.readouterr().err
     assert run(["report", "run", "other", "--figures", "figures", "--overwrite"]) == 2
     assert "--figures draws one run" in capsys.readouterr().err
+    assert run(["report", "run", "other", "--test", "--out", "test.html"]) == 0
+    told = capsys.readouterr().out.partition("Next: ")[2]
+    assert told == "depthwise export RUN --out model.onnx   (RUN: the one that was best on validation photos)\n"
 
 
 def test_figures_are_pictures(copy, tmp_path, capsys):
@@ -225,6 +236,29 @@ def test_figures_are_pictures(copy, tmp_path, capsys):
     for name in ("curves", "learning_rate", "confusion", "reliability"):
         pixels = np.asarray(Image.open(tmp_path / "figures" / f"{name}.png").convert("L"))
         assert min(pixels.shape) > 300 and pixels.max() == 255 and (pixels < 128).mean() > 0.002
+
+
+def test_figures_that_cannot_be_written_are_refused_before_the_test_is_read(copy, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "confusion.png").write_text("mine")
+    for folder, message in (
+        ("file", "--figures {}: {} is no folder"),
+        ("file/deeper", "file is no folder; choose another place"),
+        ("figures", "confusion.png exists; choose another --figures, or replace it with --overwrite"),
+    ):
+        assert run(["report", str(copy), "--test", "--figures", str(tmp_path / folder)]) == 2
+        assert message.format(tmp_path / folder, tmp_path / folder) in capsys.readouterr().err
+    with monkeypatch.context() as locked:
+        locked.setattr("os.access", lambda place, mode: Path(place) == copy)
+        assert run(["report", str(copy), "--test", "--figures", str(tmp_path / "new")]) == 2
+    assert f"the folder {tmp_path} cannot be written to" in capsys.readouterr().err
+    assert (tmp_path / "figures" / "confusion.png").read_text() == "mine"
+    assert not (copy / "report-test.html").exists() and not reads(copy)
+    assert run(["report", str(copy), "--test", "--figures", str(tmp_path / "figures"), "--overwrite"]) == 0
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == set(NAMES) and len(reads(copy)) == 1
+    with pytest.raises(CannotWrite, match="cannot make the folder"):  # it became a file meanwhile
+        write_figures(gather(copy), tmp_path / "file")
 
 
 def test_a_page_elsewhere_is_not_replaced_unasked(copy, tmp_path, capsys):
@@ -236,6 +270,10 @@ def test_a_page_elsewhere_is_not_replaced_unasked(copy, tmp_path, capsys):
     assert page.stat().st_size > 10_000
     assert run(["report", str(copy), "--out", str(tmp_path / "page.txt")]) == 2
     assert "ends in .html" in capsys.readouterr().err
+    (tmp_path / "folder.html").mkdir()
+    for place, message in (("folder.html", "is a folder"), ("no/page.html", f"there is no folder {tmp_path / 'no'}")):
+        assert run(["report", str(copy), "--out", str(tmp_path / place), "--overwrite"]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_run_is_said(tmp_path, capsys):

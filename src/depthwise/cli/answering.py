@@ -1,6 +1,5 @@
 """Commands that use a model: predict, explain, export, verify."""
 
-import json
 import os
 import shlex
 import sys
@@ -22,6 +21,8 @@ from depthwise.cli.app import (
     Workers,
     app,
     asking,
+    name_skipped,
+    print_json,
     terminal_of,
 )
 from depthwise.console import shown
@@ -155,7 +156,7 @@ def explain(
     found = run_explain(model, photo, class_, factory=factory, device=device)
     files.write_whole(out, draw_heat(found))
     if json_:
-        print(json.dumps(found.to_json(), ensure_ascii=False))
+        print_json(found.to_json())
         return 0
     print(f"{shown(photo)}: {shown(found.label)}, {found.probability:.1%}")
     if found.label != found.answer:
@@ -257,10 +258,11 @@ def verify(
     how = Choice(engine, threads)
     worst, found = run_verify(model, data, choice=how, trust_code=trust_code, workers=workers, console=terminal)
     if json_:
-        print(json.dumps({"max_probability_difference": worst, "evaluation": found.to_json() if found else None}))
-        return 0
-    print(f"{model} computes here what it did where it was exported: probabilities differ by {worst:.1e} at most")
-    if found:
-        print(f"\n{evaluation_text(found)}")
-    print(f"\nNext: {asking(model)}")
-    return 0
+        print_json({"max_probability_difference": worst, "evaluation": found.to_json() if found else None})
+    else:
+        print(f"{model} computes here what it did where it was exported: probabilities differ by {worst:.1e} at most")
+        if found:
+            print(f"\n{evaluation_text(found)}")
+        print(f"\nNext: {asking(model)}")
+    name_skipped(found.skipped if found else (), terminal)
+    return 1 if found and found.skipped else 0

@@ -1,9 +1,10 @@
 """What the commands share: the application they are registered with, and flags that several have."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
@@ -78,6 +79,11 @@ def terminal_of(*, is_say_result: bool = True) -> "Terminal":
     from depthwise.report.terminal import Terminal
 
     return Terminal(is_say_result=is_say_result)
+
+
+def print_json(values: Any, indent: int | None = None) -> None:
+    """Print a result as JSON, in ASCII: what a console cannot show would become an escape that JSON does not have."""
+    print(json.dumps(values, indent=indent))
 
 
 def asking(model: Path) -> str:

@@ -1,6 +1,5 @@
 """Commands that judge models: evaluate, calibrate, compare."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +19,7 @@ from depthwise.cli.app import (
     app,
     asking,
     name_skipped,
+    print_json,
     terminal_of,
 )
 from depthwise.errors import require
@@ -84,7 +84,10 @@ def evaluate(
     )
     from depthwise.report.judgement import calibration_line, evaluation_text
 
-    print(json.dumps(result.to_json(), ensure_ascii=False) if json_ else evaluation_text(result))
+    if json_:
+        print_json(result.to_json())
+    else:
+        print(evaluation_text(result))
     name_skipped(result.skipped, terminal)
     if not json_:
         print("\n" + calibration_line(split, result.assessment.error_before, result.calibration_error))
@@ -131,6 +134,7 @@ def calibrate(
     from depthwise.report.rules import calibration_text
     from depthwise.workflows.calibrating import calibrate as run_calibrate
 
+    terminal = terminal_of(is_say_result=False)
     found = run_calibrate(
         model,
         positive=positive,
@@ -140,13 +144,14 @@ def calibrate(
         clear=clear,
         factory=factory,
         workers=workers,
-        console=terminal_of(is_say_result=False),
+        console=terminal,
     )
     if json_:
-        print(json.dumps(found.to_json(), ensure_ascii=False))
-        return 0
-    print(f"{calibration_text(found)}\n\nNext: depthwise evaluate {shlex.quote(str(model))} --split test")
-    return 0
+        print_json(found.to_json())
+    else:
+        print(f"{calibration_text(found)}\n\nNext: depthwise evaluate {shlex.quote(str(model))} --split test")
+    name_skipped(found.skipped, terminal)
+    return 1 if found.skipped else 0
 
 
 @app.command(sort_key=5)
@@ -160,6 +165,7 @@ def compare(
     margin: float = 0.0,
     allow_other_split: Annotated[bool, Parameter(negative="")] = False,
     json_: AsJson = False,
+    factory: Factory = None,
     device: Device = "auto",
     trust_code: TrustCode = False,
     workers: Workers = None,
@@ -199,12 +205,16 @@ def compare(
         split,
         margin=margin,
         allow_other_split=allow_other_split,
+        factory=factory,
         device=device,
         trust_code=trust_code,
         workers=workers,
         console=terminal,
     )
-    print(json.dumps(found.to_json(), ensure_ascii=False) if json_ else comparison_text(found))
+    if json_:
+        print_json(found.to_json())
+    else:
+        print(comparison_text(found))
     name_skipped(found.skipped, terminal)
     if not json_:
         print(f"\nNext: {asking(old if found.is_worse else new)}")

@@ -1,6 +1,5 @@
 """Commands that make a model: demo, train, find-lr."""
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from depthwise.cli.app import (
     Workers,
     app,
     name_skipped,
+    print_json,
     terminal_of,
 )
 from depthwise.config import SplitConfig, TrainConfig
@@ -241,7 +241,7 @@ def find_lr(
     if svg and found.points:
         files.write_whole(svg, draw_lr(found).encode())
     if json_:
-        print(json.dumps(found.to_json()))
+        print_json(found.to_json())
         return 0
     print(lr_text(found))
     if svg and found.points:

@@ -1,6 +1,5 @@
 """Commands that measure on this machine: bench, bench kernels, recommend."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,6 +16,7 @@ from depthwise.cli.app import (
     app,
     asking,
     bench_app,
+    print_json,
     terminal_of,
 )
 from depthwise.errors import UserError, require
@@ -58,7 +58,7 @@ def bench(
     terminal = terminal_of(is_say_result=False)
     found = run_bench(model, seconds=seconds, factory=factory, trust_code=trust_code, console=terminal)
     if json_:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        print_json(found.to_json(), indent=1)
         return 0
     exporting = f"depthwise export {shlex.quote(str(model))} --out model.onnx"
     print(f"{bench_text(found)}\n\nNext: {asking(model) if model.suffix in SUFFIXES else exporting}")
@@ -103,7 +103,7 @@ def bench_kernels(
         console=terminal_of(is_say_result=False),
     )
     if json_:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        print_json(found.to_json(), indent=1)
         return 0
     print(f"{kernels_text(found)}\n\nNext: depthwise train PHOTOS --model {model}   (--kernels auto, torch or fused)")
     return 0
@@ -187,7 +187,7 @@ def recommend(
     if svg:
         _draw(svg, found)
     if json_:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        print_json(found.to_json(), indent=1)
         return 0
     print(recommendation_text(found))
     if svg:
@@ -219,7 +219,7 @@ def _try_out(
     if svg:
         _draw(svg, tried, "Top-1 on validation photos of yours, after few epochs")
     if as_json:
-        print(json.dumps(found.to_json() | {"trials": trials.to_json()}, ensure_ascii=False, indent=1))
+        print_json(found.to_json() | {"trials": trials.to_json()}, indent=1)
         return 0
     print(trials_text(trials, tried))
     if svg:

@@ -1,11 +1,10 @@
 """Commands about the zoo: models, summary, import."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any, Literal
 
-from depthwise.cli.app import AsJson, Overwrite, app, terminal_of
+from depthwise.cli.app import AsJson, Overwrite, app, print_json, terminal_of
 from depthwise.errors import UserError, require
 
 
@@ -32,7 +31,7 @@ def models(
     if not rows:
         raise UserError(f"no network's name matches {pattern!r}; all names: depthwise models")
     if json_:
-        print(json.dumps([to_json(row) for row in rows], indent=1))
+        print_json([to_json(row) for row in rows], indent=1)
     else:
         print(zoo_table(rows) + "\n\nNext: depthwise summary NAME")
     return 0
@@ -91,7 +90,7 @@ def summary(
 
         draw_to(svg, name, image_size, num_classes, in_channels, overwrite=overwrite, **options)
     if json_:
-        print(json.dumps([row._asdict() for row in rows], indent=1))
+        print_json([row._asdict() for row in rows], indent=1)
     elif svg is not None:
         print(f"Written: {svg}\n\nNext: depthwise train PHOTOS --model {name}")
     else:
@@ -109,7 +108,7 @@ def _costs(name: str, widths: str | None, sizes: str | None, as_json: bool, **op
     sides = [int(side) for side in parse_numbers("--sizes", sizes, int)]
     grid = cost_grid(name, parse_numbers("--widths", widths, float), sides, **options)
     if as_json:
-        print(json.dumps([cost._asdict() for cost in grid], indent=1))
+        print_json([cost._asdict() for cost in grid], indent=1)
         return 0
     print(f"{name}: millions of multiply-adds by width and side of the picture; parameters\n\n{cost_table(grid)}")
     first = f"--set {dial}={grid[0].width:g} --image-size {grid[0].image_size}"

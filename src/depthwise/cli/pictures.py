@@ -1,13 +1,22 @@
 """Commands about pictures: audit, split, datasets."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from depthwise.cli.app import AsJson, Factory, Overwrite, Workers, app, datasets_app, name_skipped, terminal_of
+from depthwise.cli.app import (
+    AsJson,
+    Factory,
+    Overwrite,
+    Workers,
+    app,
+    datasets_app,
+    name_skipped,
+    print_json,
+    terminal_of,
+)
 from depthwise.config import SplitConfig
 from depthwise.errors import UserError, require
 
@@ -45,13 +54,13 @@ def audit(
     model
         A run folder or model file: look for wrong labels and outliers among photos that it was not trained on.
     """
+    from depthwise.report.target import check_target
     from depthwise.workflows.auditing import audit as run_audit
 
     terminal = terminal_of(is_say_result=False)
     if html:
         require("jinja2", "train", "the page")
-        if html.exists() and not overwrite:
-            raise UserError(f"{html} exists; choose another --html, or replace it with --overwrite")
+        check_target(html, "--html", ".html", overwrite=overwrite)
     if model:
         require("torch", "train", "asking a model")
     result = run_audit(
@@ -60,6 +69,7 @@ def audit(
         quarantine=quarantine,
         model=model,
         factory=factory,
+        overwrite=overwrite,
         workers=workers,
         console=terminal,
     )
@@ -69,8 +79,10 @@ def audit(
         write_audit_page(result, html)
     from depthwise.report.audit_text import audit_text
 
-    print(json.dumps(result.to_json()) if json_ else audit_text(result))
-    if not json_:
+    if json_:
+        print_json(result.to_json())
+    else:
+        print(audit_text(result))
         page = f"\nPage: {html}" if html else ""
         listed = f"\nTo leave out: {quarantine}" if quarantine else ""
         more = f" --quarantine {shlex.quote(str(quarantine))}" if quarantine else ""
@@ -132,15 +144,20 @@ def split(
 
 
 @datasets_app.command(name="list")
-def list_datasets() -> int:
+def list_datasets(*, json_: AsJson = False) -> int:
     """List the data sets that can be had.
 
     Example: depthwise datasets list
     """
     from depthwise.data.sources import SOURCES
 
+    if json_:
+        told = ("name", "title", "licence", "address")
+        print_json([{name: getattr(source, name) for name in told} for source in SOURCES.values()], indent=1)
+        return 0
     for source in SOURCES.values():
         print(f"{source.name}: {source.title}; licence {source.licence}\n  {source.address}")
+    print("\nNext: depthwise datasets get NAME data/NAME")
     return 0
 
 

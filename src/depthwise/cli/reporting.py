@@ -11,6 +11,7 @@ from depthwise.errors import UserError, require
 
 if TYPE_CHECKING:
     from depthwise.report.terminal import Terminal
+    from depthwise.workflows.reporting import RunSummary
 
 
 @app.command(sort_key=5)
@@ -49,13 +50,17 @@ def report(
         Folder for PNG files of curves, learning rate, confusion and reliability, too.
     """
     require("torch", "train", "writing a page")
-    from depthwise.report.target import check_target
+    from depthwise.report.target import check_target, check_targets
 
     if others and figures:
         raise UserError("--figures draws one run; give it with each RUN alone")
     target = out or _usual_target(run, is_test=test, is_comparison=bool(others))
     is_ours = out is None and not others and run.is_dir()  # made from the run, so it may be made anew
     check_target(target, "--out", ".html", overwrite=overwrite or is_ours)
+    if figures:
+        from depthwise.report.figures import NAMES
+
+        check_targets(figures, NAMES, "--figures", overwrite=overwrite)
     terminal = terminal_of(is_say_result=False)
     options = {"test": test, "data": data, "factory": factory, "device": device, "workers": workers}
     if others:
@@ -105,6 +110,13 @@ def _compare(runs: list[Path], target: Path, terminal: "Terminal", options: dict
         terminal.warn("these runs were not measured on the same photos: their numbers do not tell which is better")
     print(comparison_table(found))
     print(f"Written: {target}")
-    best = max(zip(found, runs, strict=True), key=lambda pair: pair[0].assessment.scores.top1)[1]
-    print(f"\nNext: depthwise report {shlex.quote(str(best))}")
+    print(f"\nNext: depthwise {_after_comparison(found, runs, is_test=options['test'])}")
     return 1 if any(one.measured.skipped for one in found) else 0
+
+
+def _after_comparison(found: list["RunSummary"], runs: list[Path], *, is_test: bool) -> str:
+    """Return the next command; validation photos choose its run, test photos never do."""
+    if is_test:
+        return "export RUN --out model.onnx   (RUN: the one that was best on validation photos)"
+    best = max(zip(found, runs, strict=True), key=lambda pair: pair[0].assessment.scores.top1)[1]
+    return f"report {shlex.quote(str(best))}"

@@ -113,22 +113,23 @@ def of_picture(record: Record, look: Fingerprint) -> Iterator[Finding]:
 
 
 def of_twins(records: Sequence[Record], pairs: Iterable[Twins], splits: Sequence[str]) -> Iterator[Finding]:
-    """Yield a finding per pair of the same shot: a leak, a conflict of labels, or a mere copy, the worst that it is."""
+    """Yield what pairs of the same shot are: a leak, a conflict of labels (or both), else a mere copy."""
     for first, second, likeness in pairs:
         a, b = records[first], records[second]
         what = "equal pixels" if likeness == 1.0 else f"likeness {likeness:.2f}"
         sides = (splits[first], splits[second])
-        if all(sides) and sides[0] != sides[1]:
-            kind, what = "leak", f"{sides[0]} and {sides[1]}, {what}"
-        elif a.label != b.label:
-            kind = "label_conflict"
-        else:
+        is_leak, is_conflict = all(sides) and sides[0] != sides[1], a.label != b.label
+        if is_leak:
+            yield Finding("leak", (a.path, b.path), (a.label, b.label), f"{sides[0]} and {sides[1]}, {what}")
+        if is_conflict:
+            yield Finding("label_conflict", (a.path, b.path), (a.label, b.label), what)
+        if not is_leak and not is_conflict:
             kind = "exact_duplicate" if likeness == 1.0 else "near_duplicate"
-        yield Finding(kind, (a.path, b.path), (a.label, b.label), what)
+            yield Finding(kind, (a.path, b.path), (a.label, b.label), what)
 
 
-def of_classes(records: Sequence[Record]) -> Iterator[Finding]:
-    """Yield what is odd about the classes: their names, their sizes, their absence from a split."""
+def of_classes(records: Sequence[Record], splits: Sequence[str]) -> Iterator[Finding]:
+    """Yield what is odd about the classes: their names, their sizes, their absence from one of the records' splits."""
     counts = Counter(record.label for record in records)
     alike: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts):
@@ -140,7 +141,7 @@ def of_classes(records: Sequence[Record]) -> Iterator[Finding]:
             written = ", ".join(f"{shown(name)} ({name!a})" for name in names)
             yield Finding("class_names", labels=tuple(names), detail=written)
     for split in SPLITS:
-        there = {record.label for record in records if record.split == split}
+        there = {record.label for record, side in zip(records, splits, strict=True) if side == split}
         for name in sorted(set(counts) - there) if there else ():
             yield Finding("missing_class", labels=(name,), detail=f"{split} has no {shown(name)}")
     if counts and (ratio := max(counts.values()) / min(counts.values())) >= MAX_IMBALANCE:

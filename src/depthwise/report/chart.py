@@ -15,6 +15,8 @@ DASHES = ("", "7 4", "2 3")
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 54, 408, 34, 214
 LABEL = 13
+SAMPLE, ROW = 24, 18
+"""Of the legend: from the start of a line's sample to its name, and from one row to the next."""
 MOST_SPOTS = 120
 """Points of a line that tell their number under the mouse."""
 
@@ -65,7 +67,10 @@ def line_chart(
         elements.append(line([(x(mark), TOP), (x(mark), BOTTOM)], colour=GREY, width=1, dashes="3 3"))
     for one in series:
         elements += _drawn(one, x, y, shown)
-    return inline(WIDTH, HEIGHT, title, [*elements, *(_legend(series) if len(series) > 1 else [])])
+    if len(series) < 2:
+        return inline(WIDTH, HEIGHT, title, elements)
+    legend, down = _legend(series)
+    return inline(WIDTH, HEIGHT + down, title, [*legend, f'<g transform="translate(0 {down})">', *elements, "</g>"])
 
 
 def inline(width: float, height: float, title: str, elements: Iterable[str]) -> Markup:
@@ -132,9 +137,23 @@ def _unbroken(points: Sequence[Point]) -> Iterator[list[Point]]:
         yield run
 
 
-def _legend(series: Sequence[Series]) -> Iterator[str]:
-    left = float(LEFT)
+def _legend(series: Sequence[Series]) -> tuple[list[str], int]:
+    """Return the lines' names in rows as wide as the chart, and how far the rows below the first push it down."""
+    elements, left, down = [], float(LEFT), 0
     for one in series:
-        yield line([(left, 13), (left + 18, 13)], colour=one.tone, width=3, dashes=one.dashes, bend=0)
-        yield text((left + 24, 17), one.name, size=LABEL, colour=INK)
-        left += 24 + text_width(one.name, LABEL) * 0.9 + 16
+        name = _cut(one.name)
+        end = left + SAMPLE + text_width(name, LABEL)
+        if end > WIDTH:
+            left, end, down = LEFT, end - left + LEFT, down + ROW
+        places = [(left, 13 + down), (left + 18, 13 + down)]
+        elements.append(line(places, colour=one.tone, width=3, dashes=one.dashes, bend=0))
+        elements.append(text((left + SAMPLE, 17 + down), name, size=LABEL, colour=INK))
+        left = end + 16
+    return elements, down
+
+
+def _cut(name: str) -> str:
+    """Return a name without its middle where it is wider than the chart: runs differ in the first or last part."""
+    most = int((WIDTH - LEFT - SAMPLE) / text_width("m", LABEL))
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}\u2026{name[-half:]}"

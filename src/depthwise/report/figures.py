@@ -12,13 +12,17 @@ import numpy as np
 
 from depthwise import files
 from depthwise.console import shown
+from depthwise.errors import CannotWrite
 from depthwise.report.confusion import MOST_IN_TABLE, row_shares
+from depthwise.report.page import short_name
 from depthwise.workflows.reporting import RunReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NAMES = ("curves.png", "learning_rate.png", "confusion.png", "reliability.png")
+"""The files; the first two where there is a history."""
 BLUE, ORANGE, GREY = "#2a6cb5", "#b85c00", "#5a6672"
 DPI = 150
 FONTS = (
@@ -33,13 +37,16 @@ FONTS = (
 
 
 def write_figures(report: RunReport, folder: Path) -> list[Path]:
-    """Write curves.png and learning_rate.png (where there is a history), confusion.png and reliability.png.
+    """Write the files of NAMES into the folder, made where there is none; return what was written.
 
-    Returns what was written.
+    Raises CannotWrite.
     """
     from matplotlib import rc_context
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"cannot make the folder {folder}: {error.strerror}; choose another --figures") from error
     written = []
     with rc_context({"font.family": _fonts()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter that no font here has is a box
@@ -119,8 +126,9 @@ def _draw_confusion(report: RunReport, axes: Axes) -> None:
         axes.set_title(f"{len(names)} classes, shares of each row", fontsize=9)
         return
     places = np.arange(len(names))
-    axes.set_xticks(places, [_plain(name) for name in names], rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, [_plain(name) for name in names])
+    labels = [_plain(short_name(name)) for name in names]
+    axes.set_xticks(places, labels, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, labels)
     for i, j in np.argwhere(confusion):
         colour = "white" if shares[i, j] > 0.5 else "black"
         axes.text(j, i, f"{confusion[i, j]:,}", ha="center", va="center", color=colour)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from depthwise.console import shown
 from depthwise.deploy.unknown_choice import GOOD
 from depthwise.metrics import photos_needed
-from depthwise.report.shares import count_text, interval_text
+from depthwise.metrics.intervals import MOST_PHOTOS
+from depthwise.report.shares import count_text, fine_text, interval_text, told_apart
 from depthwise.report.tables import table
 
 if TYPE_CHECKING:
@@ -43,12 +44,15 @@ def _miss(rule: MissRule) -> str:
         "are false alarms."
     )
     if rule.is_promised:
-        return f"{text}\nWith certainty 95 % at most {rule.bound:.1%} are missed (wanted: {rule.max_miss_rate:.1%})."
+        bound, wanted = fine_text(rule.bound), fine_text(rule.max_miss_rate)
+        return f"{text}\nWith certainty 95 % at most {bound} are missed (wanted: {wanted})."
+    wanted, bound = told_apart(rule.max_miss_rate, rule.bound)
     needed = photos_needed(rule.max_miss_rate, level=0.9)  # both tails of 0.9 are the one of 0.95
-    return (
-        f"{text}\n{rule.num_images} photos cannot promise {rule.max_miss_rate:.1%}: up to {rule.bound:.1%} may be "
-        f"missed. {needed:,} of this class without a miss would."
-    )
+    enough = f"More than {MOST_PHOTOS:,}" if needed is None else f"{needed:,}"
+    photos, of = f"{rule.num_images} photos", "of this class"
+    if rule.num_groups is not None and rule.num_groups < rule.num_images:
+        photos, of = f"{photos} in {rule.num_groups} groups", "independent ones of this class"
+    return f"{text}\n{photos} cannot promise {wanted}: up to {bound} may be missed. {enough} {of} without a miss would."
 
 
 def _precisions(rules: tuple[PrecisionRule, ...]) -> str:

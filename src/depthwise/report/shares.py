@@ -23,6 +23,18 @@ def share_text(share: float) -> str:
     return "-" if np.isnan(share) else f"{share:.1%}"
 
 
+def fine_text(share: float, digits: int = 2) -> str:
+    """Return a percentage with so many digits that count, and one after the point at least: 10.0%, 0.050%."""
+    power = int(f"{100 * share:.{digits - 1}e}".partition("e")[2])
+    return f"{share:.{max(1, digits - 1 - power)}%}"
+
+
+def told_apart(first: float, second: float) -> tuple[str, str]:
+    """Return two percentages with as many digits as show that they differ: 1.000% and 1.004%."""
+    texts = [(fine_text(first, digits), fine_text(second, digits)) for digits in range(2, 16)]
+    return next((pair for pair in texts if pair[0] != pair[1]), texts[-1])
+
+
 def interval_text(interval: Interval | None) -> str:
     """Return e.g. `76.6 to 87.1%`, or - for none."""
     return "-" if interval is None else f"{100 * interval.low:.1f} to {interval.high:.1%}"

@@ -10,6 +10,7 @@ from depthwise.deploy.unknown import Unknown
 from depthwise.metrics import Interval
 from depthwise.report.numbers import Share
 from depthwise.report.page import count, percent
+from depthwise.report.shares import fine_text, told_apart
 from depthwise.workflows.reporting import RunSummary
 
 
@@ -44,9 +45,10 @@ def _miss(rule: MissRule) -> str:
         f"Set on {count(rule.num_images)} validation photos of it, of which {count(rule.num_missed)} are missed, and "
         f"{count(rule.num_others)} others."
     )
-    wanted, bound = percent(rule.max_miss_rate), percent(rule.bound)
     if rule.is_promised:
+        bound, wanted = fine_text(rule.bound), fine_text(rule.max_miss_rate)
         return f"{text} So many promise that at most {bound} are missed (wanted: {wanted})."
+    wanted, bound = told_apart(rule.max_miss_rate, rule.bound)
     return f"{text} So few cannot promise the wanted {wanted}: up to {bound} may be missed."
 
 

@@ -28,7 +28,7 @@ class Terminal(Quiet):
 
     def __init__(self, *, is_say_result: bool) -> None:
         """`is_say_result`: what is said goes to standard output, as the command's result; else to standard error."""
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)  # a:dog:b.jpg is a name
         self.is_say_result = is_say_result
 
     def say(self, text: str) -> None:

@@ -11,7 +11,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.examine import examine_all
 from depthwise.data.findings import KINDS, Finding, of_classes, of_picture, of_twins, of_unusable, to_leave_out
-from depthwise.data.index import Index, Record, read_index, real_places, scan
+from depthwise.data.index import Index, Record, real_places, scan
 from depthwise.data.ledger import Ledger
 from depthwise.data.quarantine import write_quarantine
 from depthwise.data.twins import find_twins
@@ -71,6 +71,7 @@ def audit(
     quarantine: str | Path | None = None,
     model: str | Path | None = None,
     factory: str | None = None,
+    overwrite: bool = False,
     workers: int | None = None,
     console: Quiet | None = None,
     ledger: Ledger | None = None,
@@ -79,10 +80,11 @@ def audit(
 
     `splits` is a manifest that says who is in which split (default: what `photos` says). `quarantine` is a list to
     write of what to leave out. `model` is a run or model file that looks for wrong labels and outliers among pictures
-    that it was not trained on. Raises UserError when there are no photos, or a list lies where it would be written.
+    that it was not trained on. Raises UserError when there are no photos, or the list cannot be written: its folder is
+    missing, or it is there and not to be replaced by `overwrite`.
     """
     console, workers = console or Quiet(), default_workers() if workers is None else workers
-    _check_free(quarantine)
+    _check_free(quarantine, overwrite=overwrite)
     index = _scan(Path(photos))
     with ledger or Ledger() as book:
         looks = examine_all([record.path for record in index.records], workers, console, book)
@@ -94,7 +96,7 @@ def audit(
         *of_unusable(index.records, (look for look in looks if isinstance(look, Skipped))),
         *of_twins(usable, search.pairs, sides),
         *(finding for record, look in pairs for finding in of_picture(record, look)),
-        *of_classes(usable),
+        *of_classes(usable, sides),
     ]
     if model is not None:
         from depthwise.workflows.suspects import suspects  # it brings torch
@@ -111,9 +113,13 @@ def audit(
     )
 
 
-def _check_free(quarantine: str | Path | None) -> None:
-    if quarantine is not None and os.path.lexists(quarantine):
-        raise UserError(f"{quarantine} exists; choose another --quarantine, or remove it")
+def _check_free(quarantine: str | Path | None, *, overwrite: bool) -> None:
+    if quarantine is None:
+        return
+    if os.path.lexists(quarantine) and not overwrite:
+        raise UserError(f"{quarantine} exists; choose another --quarantine, or replace it with --overwrite")
+    if not (folder := Path(quarantine).parent).is_dir():
+        raise UserError(f"--quarantine {quarantine}: there is no folder {folder}; make it, or choose another place")
 
 
 def _scan(photos: Path) -> Index:
@@ -128,7 +134,7 @@ def _sides(records: list[Record], contents: list[str], splits: str | Path | None
     """Return the split of each picture: the manifest's word by place, else by content; '' where nothing is said."""
     if splits is None:
         return [record.split for record in records]
-    manifest = read_index(Path(splits)).records
+    manifest = _scan(Path(splits)).records
     sides = [record.split for record in manifest]
     by_place = dict(zip(real_places(record.place for record in manifest), sides, strict=True))
     by_hash = {record.hash: record.split for record in manifest if record.hash}

@@ -71,6 +71,7 @@ def compare(
     *,
     margin: float = 0.0,
     allow_other_split: bool = False,
+    factory: str | None = None,
     device: str = "auto",
     trust_code: bool = False,
     workers: int | None = None,
@@ -78,14 +79,17 @@ def compare(
 ) -> ModelComparison:
     """Compare two models (run folders, model files or exports) on one split of `data` (default: of their runs).
 
-    Only photos that neither run used otherwise count. `trust_code` is `load`'s. Raises UserError as `evaluate` does,
-    when the models have other classes, or when there is no photo that both can be judged on.
+    Only photos that neither run used otherwise count. `factory` made the network of one or both of them; it and
+    `trust_code` are `load`'s. Raises UserError as `evaluate` does, when the models have other classes, or when there is
+    no photo that both can be judged on.
     """
     if not 0 <= margin < 1:
         raise UserError(f"--margin {margin:g}: a share of photos of at least 0 and below 1, like 0.01")
     paths = [find_model(model) for model in (old, new)]
     first, second = (
-        measure(path, load(path, device, trust_code=trust_code), data, split, allow_other_split, workers, console)
+        measure(
+            path, load(path, device, factory, trust_code=trust_code), data, split, allow_other_split, workers, console
+        )
         for path in paths
     )
     _check_same_classes(first, second)

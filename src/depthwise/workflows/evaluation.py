@@ -15,6 +15,7 @@ from depthwise.deploy.outcome import Outcome
 from depthwise.errors import UserError
 from depthwise.metrics import Assessment, Scores, photos_needed
 from depthwise.metrics.assessment import listed
+from depthwise.metrics.intervals import MOST_PHOTOS
 from depthwise.workflows.answered import measure
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import find_model
@@ -117,8 +118,7 @@ def evaluate(
     RUN/test_reads.jsonl. Raises UserError when `data` would evaluate on pictures that the run trained on or chose its
     best epoch by (unless `allow_other_split`), or when the classes differ.
     """
-    if target_error is not None and not 0 < target_error < 1:
-        raise UserError(f"--target-error {target_error:g}: a share of wrong answers above 0 and below 1, like 0.01")
+    _check_target(target_error)
     path = find_model(model)
     options: dict[str, Any] = {"image_size": image_size, "views": views, "choice": choice, "trust_code": trust_code}
     classifier = load(path, device, factory, **options, work="many", console=console)
@@ -138,10 +138,23 @@ def evaluate(
     )
 
 
+def _check_target(target: float | None) -> None:
+    """Raise UserError for an error rate that is none, or that needs more photos than anybody has."""
+    if target is None:
+        return
+    if not 0 < target < 1:
+        raise UserError(f"--target-error {target:g}: a share of wrong answers above 0 and below 1, like 0.01")
+    if photos_needed(target) is None:
+        raise UserError(
+            f"--target-error {target:g}: not even {MOST_PHOTOS:,} photos without a mistake prove so small a share; ask "
+            "for a larger one, like 0.001"
+        )
+
+
 def proof_of(target: float, assessment: Assessment) -> Proof:
-    """Return how many photos would prove an error rate of at most `target`, in (0, 1)."""
+    """Return how many photos would prove an error rate of at most `target`, in (0, 1), as `evaluate` takes it."""
     without_errors, interval = photos_needed(target), assessment.intervals["top1"]
-    assert without_errors is not None  # no error is below any target
+    assert without_errors is not None
     assert interval is not None  # a share has one
     as_here = photos_needed(target, 1 - assessment.scores.top1)
     return Proof(target, without_errors, as_here, is_proved=interval.low >= 1 - target)

@@ -33,18 +33,23 @@ def load(
 ) -> Classifier:
     """Return the classifier in a model file or a run folder. Raises UserError when there is none or it is damaged.
 
-    An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one). `factory`: the
-    package.module:function that makes the network of a file that was trained with your own. `trust_code`: open a `.pt2`
-    file, which can run any code in it; nothing in a file of another kind is ever called. `image_size` replaces the side
-    of the network's input, where the network takes other sizes and is not exported; `views`: of which views of a photo
-    the probabilities are averaged. `choice` says with how many threads, and what runs an exported file: by default ONNX
-    Runtime, which starts soonest and answers several photos at once; for `work` with single pictures, one after the
-    other, or with many at a time what `depthwise bench` found fastest. An engine that was not asked for by name must
-    compute here what the file says; asked once, and remembered.
+    An exported `.onnx` file needs no torch. `device`: cpu, cuda, or auto (cuda where there is one); exported files take
+    the processor only. `factory`: the package.module:function that makes the network of a file that was trained with
+    your own. `trust_code`: open a `.pt2` file, which can run any code in it; nothing in a file of another kind is ever
+    called. `image_size` replaces the side of the network's input, where the network takes other sizes and is not
+    exported; `views`: of which views of a photo the probabilities are averaged. `choice` says with how many threads,
+    and what runs an exported file: by default ONNX Runtime, which starts soonest and answers several photos at once;
+    for `work` with single pictures, one after the other, or with many at a time what `depthwise bench` found fastest.
+    An engine that was not asked for by name must compute here what the file says; asked once, and remembered.
     """
     path = find_model(path)
     choice = choice or Choice()
     if path.suffix in SUFFIXES:
+        if device not in ("auto", "cpu"):
+            raise UserError(
+                f"--device {device}: {path.name} is exported and computed on the processor; leave --device out, or "
+                "give the run folder or the model file that it was made from"
+            )
         if image_size is not None:
             raise UserError(
                 f"--image-size {image_size}: an exported file computes at the size that it was exported with; give the "
@@ -54,7 +59,7 @@ def load(
         exported = open_engine(path, found or choice, trust_code=trust_code)
         if not found and choice.engine == "auto":
             _check(path, exported)
-        return Classifier(exported, views, is_concurrent=isinstance(exported, OnnxEngine))
+        return _viewed(Classifier(exported, views, is_concurrent=isinstance(exported, OnnxEngine)), console)
     if choice.engine != "auto":
         raise UserError(f"--engine {choice.engine} runs exported files; {path.name} is computed in PyTorch")
     card = artifact.read_card(path)
@@ -69,7 +74,17 @@ def load(
     engine = EagerEngine(card, tensors, choose_device(device), factory=factory)
     if image_size is not None and image_size != card.geometry.image_size:
         _change_size(engine, image_size, console or Quiet())
-    return Classifier(Limited(engine, choice.threads) if choice.threads else engine, views)
+    return _viewed(Classifier(Limited(engine, choice.threads) if choice.threads else engine, views), console)
+
+
+def _viewed(classifier: Classifier, console: Quiet | None) -> Classifier:
+    """Return the classifier; say what averages over views mean for a rule that was set on single ones."""
+    if classifier.views != "1" and (classifier.decision.miss or classifier.decision.precision) and console:
+        console.warn(
+            f"the file's rule for decisions was set on single views; on averages (--views {classifier.views}) it "
+            "promises nothing"
+        )
+    return classifier
 
 
 def _check(path: Path, exported: Exported) -> None:

@@ -104,7 +104,7 @@ def predict(
     photos = expand(arguments, lines) if is_live else list(expand(arguments, lines))
     work = _Work(classifier, top_k, workers, is_live, console)
     if output.path is None:
-        for piece in render(work.answers(photos), output.form, views):
+        for piece in render(work.answers(photos), output.form, views, is_ascii=True):
             output.stream.write(piece)
             output.stream.flush()
     elif output.form in ("csv", "jsonl"):
@@ -164,18 +164,20 @@ def _grow(work: _Work, photos: Iterable[str], file: AnswerFile) -> None:
         raise Interrupted(told, signum_of(stop)) from stop
 
 
-def render(answers: Iterable[Prediction], form: Format, views: ViewKind = "1") -> Iterator[str]:
-    """Yield the answers as text, piece by piece, in their order."""
+def render(
+    answers: Iterable[Prediction], form: Format, views: ViewKind = "1", *, is_ascii: bool = False
+) -> Iterator[str]:
+    """Yield the answers as text, piece by piece, in their order; `is_ascii` as for `row`."""
     if form == "json":
         yield "["
         for number, answer in enumerate(answers):
-            yield ("," if number else "") + "\n" + row(answer, "jsonl").rstrip("\n")
+            yield ("," if number else "") + "\n" + row(answer, "jsonl", is_ascii=is_ascii).rstrip("\n")
         yield "\n]\n"
         return
     if first := header(form, views):
         yield first
     for answer in answers:
-        yield row(answer, form, views)
+        yield row(answer, form, views, is_ascii=is_ascii)
 
 
 def header(form: Format, views: ViewKind = "1") -> str:
@@ -183,27 +185,30 @@ def header(form: Format, views: ViewKind = "1") -> str:
     return _csv_line((*COLUMNS, "single_view") if views != "1" else COLUMNS) if form == "csv" else ""
 
 
-def row(answer: Prediction, form: Format, views: ViewKind = "1") -> str:
-    """Return one answer as csv, jsonl or table; `views` that it was made of."""
+def row(answer: Prediction, form: Format, views: ViewKind = "1", *, is_ascii: bool = False) -> str:
+    """Return one answer as csv, jsonl or table; `views` that it was made of.
+
+    `is_ascii`: the JSON in it is, for a stream of any encoding.
+    """
     if form == "csv":
-        return _csv_row(answer, has_several_views=views != "1")
+        return _csv_row(answer, has_several_views=views != "1", is_ascii=is_ascii)
     if form == "jsonl":
-        return json.dumps(answer.to_json(), ensure_ascii=False) + "\n"
+        return json.dumps(answer.to_json(), ensure_ascii=is_ascii) + "\n"
     return _table_line(answer)
 
 
-def _csv_row(answer: Prediction, *, has_several_views: bool) -> str:
+def _csv_row(answer: Prediction, *, has_several_views: bool, is_ascii: bool) -> str:
     share = "" if answer.probability is None else f"{answer.probability:.6f}"
     cells = [answer.path, answer.label or "", share, str(answer.rejected).lower()]
-    cells += [answer.reason or "", answer.error or "", _scores(answer.top)]
+    cells += [answer.reason or "", answer.error or "", _scores(answer.top, is_ascii)]
     if has_several_views:
-        cells.append(_scores((answer.single_view,) if answer.single_view else ()))
+        cells.append(_scores((answer.single_view,) if answer.single_view else (), is_ascii))
     return _csv_line(cells)
 
 
-def _scores(scores: tuple[Score, ...]) -> str:
+def _scores(scores: tuple[Score, ...], is_ascii: bool) -> str:
     values = {score.label: round(score.probability, 6) for score in scores}
-    return json.dumps(values, ensure_ascii=False) if values else ""
+    return json.dumps(values, ensure_ascii=is_ascii) if values else ""
 
 
 def _csv_line(values: Sequence[str]) -> str:
