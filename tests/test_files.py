@@ -207,3 +207,26 @@ def test_a_cache_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CannotWrite, match=r"cannot write .*found\.json: .* \(DEPTHWISE_CACHE names another folder\)"):
         keep(tmp_path / "file" / "found.json", {"a": 1})
+
+
+CAN_COMPILE = """
+import os, sys
+os.access, real = (lambda path, mode: False if str(path).startswith(sys.argv[1]) else real(path, mode)), os.access
+import numba.core.caching as caching
+caching.CacheImpl._locator_classes = [c for c in caching.CacheImpl._locator_classes if "UserProvided" in c.__name__]
+from depthwise.data import warp
+print(warp._numba() is not None, os.environ.get("NUMBA_CACHE_DIR"))
+"""
+
+
+@pytest.mark.parametrize("has_home", [True, False])
+def test_compiled_code_is_kept_elsewhere_where_it_cannot_be_beside_the_code(has_home, tmp_path):
+    pytest.importorskip("numba")
+    cache = tmp_path / "cache"
+    if not has_home:
+        cache.touch()  # no folder can be made there
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | {"DEPTHWISE_CACHE": str(cache)}
+    command = [sys.executable, "-c", CAN_COMPILE, str(Path(files.__file__).parent)]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    assert said[0] == "True"
+    assert Path(said[1]) == cache / "numba" if has_home else "depthwise-numba-" in said[1]

@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import secrets
+import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,6 +115,26 @@ def cache_folder() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "depthwise"
+
+
+def settle_numba_cache() -> None:
+    """Let numba keep what it compiles where that can be written, before a function of ours is declared to it.
+
+    It does so beside the code, or in the user's cache folder; where neither can be written (a container without a
+    home), it gives up, and the kernels with it: there a temporary folder serves. A NUMBA_CACHE_DIR that is set stays.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK):
+        return
+    try:
+        place = cache_folder() / "numba"
+        place.mkdir(parents=True, exist_ok=True)
+        is_ours = os.access(place, os.W_OK)
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        is_ours = False
+    place = place if is_ours else Path(tempfile.mkdtemp(prefix="depthwise-numba-"))
+    os.environ["NUMBA_CACHE_DIR"] = str(place)
+    if "numba" in sys.modules:  # it has read its settings
+        sys.modules["numba"].core.config.CACHE_DIR = str(place)
 
 
 def read_kept(path: Path) -> dict[str, Any]:

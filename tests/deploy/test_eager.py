@@ -98,3 +98,21 @@ def test_a_network_or_option_that_this_version_does_not_have_is_named(model: nn.
         EagerEngine(replace(CARD, model="resnet19"), model.state_dict())
     with pytest.raises(UserError, match="has no option 'depth'"):
         EagerEngine(replace(CARD, options={"depth": 2}), model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pretrained": "timm"}, "has no option 'pretrained'"),
+        ({"pretrained": "/etc/passwd"}, "has no option 'pretrained'"),
+        ({"num_classes": 3}, "has no option 'num_classes'"),
+        ({"width": 1e9}, "width=1000000000.0 is not of type float, above zero and at most 100"),
+        (["width", 1], "the options of mobilenet_v3_small_x0_75 are no table"),
+    ],
+)
+def test_a_file_cannot_have_us_fetch_read_or_build_what_it_likes(options, message, model, monkeypatch):
+    from depthwise.models.weights import pretrained
+
+    monkeypatch.setattr(pretrained, "create_pretrained", lambda *_: pytest.fail("it was fetched or read"))
+    with pytest.raises(UserError, match=message):
+        EagerEngine(replace(CARD, options=options), model.state_dict())

@@ -49,3 +49,13 @@ def test_frozen_gates_get_no_gradient():
     x = torch.randn(2, 6, 4, 4, requires_grad=True)
     squeeze_excite(x, layers, list(layers.parameters())).sum().backward()
     assert x.grad is not None and layers[0].weight.grad is None
+
+
+def test_a_second_backward_adds_the_same_gradient_again():
+    layers = nn.Sequential(nn.Conv2d(6, 6, 1), nn.Sigmoid())
+    x = torch.randn(2, 6, 4, 4, requires_grad=True)
+    y = squeeze_excite(x, layers, list(layers.parameters())).sum()
+    y.backward(retain_graph=True)
+    once = x.grad.clone()
+    y.backward()
+    assert torch.equal(x.grad, 2 * once)

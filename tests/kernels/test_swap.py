@@ -192,3 +192,19 @@ def test_pytorch_keeps_its_number_of_threads():
     """Else the first kernel of a process would add in another order than the later ones, and a resumed run differ."""
     reply = subprocess.run([sys.executable, "-c", ONE_THREAD], capture_output=True, text=True, check=True)
     assert reply.stdout.strip() == "1"
+
+
+def test_float16_is_left_to_pytorch():
+    model = fuse(small("mobilenet_v2_x0_35"))
+    with torch.autocast("cpu", torch.float16):
+        logits = model(torch.randn(2, 3, 32, 32))
+    logits.float().sum().backward()
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["vgg11_bn", "densenet_bc100_k12_cifar", "mobilenet_v2_x0_35"])
+def test_the_maps_have_the_same_names(name):
+    model, images = small(name).eval(), torch.randn(2, 3, 32, 32)
+    plain = model.features(images)
+    fused = fuse(model).features(images)
+    assert [(one.name, one.stride) for one in fused] == [(one.name, one.stride) for one in plain]

@@ -103,3 +103,40 @@ def test_a_network_of_timm(monkeypatch):
     for name in ("timm:resnet19", "timm:hf-hub:evil/model"):
         with pytest.raises(UserError, match="has no network called"):
             create_model(name)
+
+
+RECURRENT = """
+from torch import nn
+
+class Reader(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(in_channels * 8, 6, batch_first=True), nn.Linear(6, num_classes)
+
+    def forward(self, images):
+        rows = images[:, :, ::4].permute(0, 3, 1, 2).flatten(2)
+        return self.head(self.lstm(rows)[0][:, -1])
+
+def reader(*, num_classes, in_channels):
+    return Reader(num_classes, in_channels)
+
+def wrong(*, num_classes, in_channels):
+    return nn.Sequential(nn.Flatten(), nn.Linear(7, num_classes))
+"""
+
+
+def test_layers_that_give_several_tensors_are_counted_by_the_first(tmp_path, monkeypatch):
+    from depthwise.models.summary import summary
+
+    (tmp_path / "their_networks.py").write_text(RECURRENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = summary(create_model("their_networks:reader", num_classes=3, in_channels=1), 32, 1)
+    assert [row.type for row in rows] == ["LSTM", "Linear"] and rows[0].output_shape == (32, 6)
+    with pytest.raises(RuntimeError, match=r"(reduction dim|shapes cannot be multiplied)"):
+        summary(create_model("their_networks:wrong", num_classes=3, in_channels=1), 32, 1)
+    sys.modules.pop("their_networks", None)
+
+
+def test_a_module_s_name_that_begins_with_a_point_is_explained():
+    with pytest.raises(UserError, match="cannot be imported"):
+        create_model(".own:tiny")

@@ -137,10 +137,11 @@ def test_what_is_no_option_of_the_family_cannot_be_set(key: str):
         ({"width": True}, "width=True is not of type float"),
         ({"round_to": 4.0}, "round_to=4.0 is not of type int"),
         ({"minimal": 1}, "minimal=1 is not of type bool"),
-        ({"width": 0}, "width=0 is not of type float and above zero"),
+        ({"width": 0}, "width=0 is not of type float, above zero and at most 100"),
+        ({"width": 1e9}, "width=1000000000.0 is not of type float, above zero and at most 100"),
         ({"drop_rate": -0.1}, "drop_rate=-0.1 is not a share from 0 to below 1"),
         ({"drop_rate": 1}, "drop_rate=1 is not a share from 0 to below 1"),
-        ({"width": float("inf")}, "width=inf is not of type float and above zero"),
+        ({"width": float("inf")}, "width=inf is not of type float, above zero"),
     ],
 )
 def test_an_option_of_the_wrong_kind_is_named(options: dict[str, Any], message: str):

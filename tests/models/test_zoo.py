@@ -231,3 +231,23 @@ def test_alexnet_starts_as_the_paper_says():
     ]
     assert biases == [0, 1, 0, 1, 1, 1, 1, 0]
     assert model.hidden[0].weight.std().item() == pytest.approx(0.01, rel=0.01)
+
+
+def test_densenet_s_dropout_is_behind_every_convolution_but_the_first():
+    model = create_model("densenet40_k12_cifar", drop_rate=0.2)
+    assert sum(isinstance(m, nn.Dropout) for m in model.modules()) == 40 - 1 - 1  # not the stem's, not the classifier's
+    bc = create_model("densenet_bc100_k12_cifar", drop_rate=0.2)
+    convolutions = sum(isinstance(m, nn.Conv2d) for m in bc.modules())
+    assert sum(isinstance(m, nn.Dropout) for m in bc.modules()) == convolutions - 1
+    plain = create_model("densenet_bc100_k12_cifar")
+    assert not any(isinstance(m, nn.Dropout) for m in plain.modules())
+    plain.load_state_dict(bc.state_dict())
+
+
+@pytest.mark.parametrize("size", [192, 224, 256, 320])
+def test_auxiliary_classifiers_take_other_sizes_too(size):
+    with torch.device("meta"):
+        model = create_model("googlenet", num_classes=5, aux=True)
+        logits, others = model.with_auxiliary(torch.empty(2, 3, size, size))
+        assert logits.shape == (2, 5) and [other.shape for other in others] == [(2, 5), (2, 5)]
+        assert model.has_auxiliary and not create_model("googlenet").has_auxiliary

@@ -448,3 +448,26 @@ def test_pictures_in_a_file_that_may_only_be_read_are_no_reason_for_a_warning():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
     logits = outcome(compute_logits(model, data, NORMALISE, CPU))
     assert logits.shape == (4, 3)
+
+
+def test_auxiliary_classifiers_learn_with_weight_three_tenths():
+    """GoogLeNet with `aux`: every head gets a gradient, the loss is the sum, and their statistics are measured."""
+    torch.manual_seed(0)
+    model = create_model("googlenet_bn", 3, small_input=True, aux=True, drop_rate=0.0)
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    data, config = make_data(8, 1, 32), TrainConfig(epochs=1, batch_size=8, lr=1e-9, warmup=0.0, label_smoothing=0.0)
+    images = NORMALISE(torch.from_numpy(data.images))
+    with torch.no_grad():
+        logits, others = deepcopy(model).train().with_auxiliary(images)
+    labels = torch.from_numpy(data.labels)
+    losses = [nn.functional.cross_entropy(found, labels).item() for found in (logits, *others)]
+    state = TrainState(model, build_optimizer(model, config))
+    steps = run(state, data, data, config, normalise=NORMALISE, device=CPU, workers=0)
+    assert next(steps).loss == pytest.approx(losses[0] + 0.3 * (losses[1] + losses[2]), rel=1e-4)
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.aux.parameters())
+    for _ in steps:
+        pass
+    norms = [m for m in model.aux.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and all(norm.running_mean.abs().sum() > 0 for norm in norms)

@@ -136,3 +136,12 @@ def test_each_optimiser_has_its_own_weight_decay(optimizer, expected):
     assert [group["weight_decay"] for group in built.param_groups] == [expected, 0.0]
     own = build_optimizer(nn.Linear(2, 2), TrainConfig(optimizer=optimizer, weight_decay=0.25))
     assert own.param_groups[0]["weight_decay"] == 0.25
+
+
+def test_rows_of_numbers_do_not_decay_however_they_are_shaped():
+    model = create_model("lenet5_1998")
+    decaying, plain = (group["params"] for group in build_optimizer(model, TrainConfig()).param_groups)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert {names[id(p)].rpartition(".")[2] for p in decaying} == {"weight"}
+    assert {"s2.weight", "s2.bias"} <= {names[id(p)] for p in plain}
+    assert build_optimizer(nn.ParameterList([nn.Parameter(torch.tensor(1.0))]), TrainConfig())

@@ -29,6 +29,9 @@ class Listening(Quiet):
     def say(self, text: str) -> None:
         self.lines.append(text)
 
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
+
 
 @pytest.fixture(scope="module")
 def unbroken(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -80,18 +83,33 @@ def test_a_measured_choice_is_stored_and_never_made_again(photos, tmp_path, monk
     assert artifact.read(tmp_path / "run/last.safetensors")[0].training["compute"]["precision"] == "bf16"
 
 
-def test_a_machine_that_cannot_do_it_is_refused_unless_asked(photos, unbroken, tmp_path, monkeypatch):
-    out = tmp_path / "run"
+def test_bfloat16_that_was_asked_for_by_name_goes_on_where_it_is_imitated(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "has_bfloat16", lambda device: False)
     with pytest.raises(Interrupted):
-        dw.train(photos, out, BF16, console=Stopping(2))
+        dw.train(photos, tmp_path / "run", BF16, console=Stopping(2))
+    console = Listening()
+    dw.train(photos, tmp_path / "run", BF16, resume="auto", console=console)
+    assert any("has no bfloat16 instructions" in line for line in console.lines)
+
+
+def test_a_machine_that_cannot_do_it_is_refused_unless_asked(photos, tmp_path, monkeypatch):
+    out, config = tmp_path / "run", replace(BF16, precision="auto")
+    monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(choice, "WORTH_S", 0.0)
+    monkeypatch.setattr(choice, "has_bfloat16", lambda device: True)
+    times = itertools.cycle((1.0, 0.5))  # bfloat16, the second, is faster
+    monkeypatch.setattr(choice, "_time", lambda step: next(times))
+    with pytest.raises(Interrupted):
+        dw.train(photos, out, config, console=Stopping(2))
+    assert artifact.read(out / "last.safetensors")[0].training["compute"]["precision"] == "bf16"
     monkeypatch.setattr(choice, "has_bfloat16", lambda device: False)
     with pytest.raises(UserError) as caught:
-        dw.train(photos, out, BF16, resume="auto")
+        dw.train(photos, out, config, resume="auto")
     assert str(caught.value) == (
         f"{out} cannot go on here: it computes in bfloat16, which this machine's cpu has no instructions for.\n"
         "Go on with it where it was started, or let it be computed otherwise by --allow-changes."
     )
-    dw.train(photos, out, replace(BF16, precision="auto"), resume="auto", allow_changes=True)
+    dw.train(photos, out, config, resume="auto", allow_changes=True)
     assert artifact.read(out / "last.safetensors")[0].training["compute"]["precision"] == "fp32"
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthwise.files import settle_numba_cache
+
 Images = NDArray[np.uint8]
 Maps = NDArray[np.float64]
 TAP_BITS, TEMPORARY_SHIFT, COLOUR_BITS = 14, 6, 12
@@ -23,6 +25,7 @@ TAP_BITS, TEMPORARY_SHIFT, COLOUR_BITS = 14, 6, 12
 @cache
 def _numba() -> ModuleType | None:
     """Return the compiled twin of this module, or None where numba is not installed or finds no compiler's target."""
+    settle_numba_cache()
     try:
         from depthwise.data import warp_numba
     except ImportError:

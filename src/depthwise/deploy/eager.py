@@ -10,7 +10,7 @@ from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
 from depthwise.models.blocks import Network
-from depthwise.models.create import create_model
+from depthwise.models.create import rebuild
 from depthwise.models.foreign import is_code
 from depthwise.models.normalise import Normalise
 
@@ -33,9 +33,7 @@ class EagerEngine:
         self.card = card
         self.device = torch.device(device)
         with torch.device("meta"):  # weights are read, not drawn
-            model = create_model(
-                card.model, len(card.classes), card.geometry.channels, card.small_input, **card.options
-            )
+            model = rebuild(card.model, len(card.classes), card.geometry.channels, card.small_input, card.options)
         try:
             model.load_state_dict(tensors, assign=True)
         except RuntimeError as error:

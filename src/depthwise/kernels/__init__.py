@@ -8,3 +8,7 @@ Results depend on the number of threads, not on their timing: each thread has a 
 order.
 `swap.fuse` puts the kernels into a network, `choice.choose` measures where they pay.
 """
+
+from depthwise.files import settle_numba_cache
+
+settle_numba_cache()

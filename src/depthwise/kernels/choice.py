@@ -109,6 +109,7 @@ def _seen(fused: nn.Module, images: Tensor) -> list[tuple[str, Place]]:
         fused(images)
     for hook in hooks:
         hook.remove()
+    torch.clear_autocast_cache()  # else casts that were made here, without a graph, would serve passes that need one
     return seen
 
 

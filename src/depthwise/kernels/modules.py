@@ -1,6 +1,7 @@
 """Our blocks with fused kernels: subclasses that add nothing to a block but another way of computing it in training.
 
-`swap.fuse` changes a block's class to the one here: names, parameters, buffers, hooks and references stay. In
+`swap.fuse` changes a block's class to the one here: names, parameters, buffers and references stay, and
+the block's own hooks (layers inside of it are passed by, and theirs with them, where kernels compute it). In
 evaluation, on a GPU, and where `plain` names the place, they compute what the plain class computes.
 """
 
@@ -54,6 +55,7 @@ class Fused(nn.Module):
             and x.dim() == 4
             and x.numel() > 0
             and x.dtype in (torch.float32, torch.bfloat16)
+            and (not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16)
             and all(can_fuse(norm, is_learning=self.training) for norm in self.norms())
             and can_launch()
             and (not self.left_plain or self.place(x) not in self.left_plain)

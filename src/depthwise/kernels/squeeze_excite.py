@@ -39,7 +39,8 @@ class _Excite(torch.autograd.Function):
         flat, g = positions(x), positions(channels_last(grad))
         d_weights = torch.from_numpy(launch(kernels.image_products, flat, g, len(x)))
         inputs = [pooled, *(parameter for parameter in parameters if parameter.requires_grad)]
-        found = iter(torch.autograd.grad(weights, inputs, d_weights.to(weights.dtype)[:, :, None, None]))
+        d_weights = d_weights.to(weights.dtype)[:, :, None, None]
+        found = iter(torch.autograd.grad(weights, inputs, d_weights, retain_graph=True))  # it goes with ctx
         d_pooled = next(found).float() / (x.shape[2] * x.shape[3])
         dx = torch.empty_like(x)
         factors = weights.detach().float()[:, :, 0, 0].contiguous().numpy()

@@ -1,7 +1,7 @@
 """How kernels are run: one at a time, on as many threads as PyTorch uses, and where possible on the very same ones.
 
 PyTorch's OpenMP threads spin for milliseconds after each operation: those of another pool have to share the cores
-with them (MobileNetV2 on 2 cores: steps take 1.4 times as long). numba's layer `omp` asks for the same symbols of
+with them. numba's layer `omp` asks for the same symbols of
 OpenMP, and on Linux finds PyTorch's, which are loaded for all. Elsewhere it would be a second OpenMP; so there it is
 `workqueue`, which comes with numba, and allows one caller at a time, hence the lock.
 """

@@ -176,6 +176,15 @@ class Network(nn.Sequential):
         """The child with which the head begins: the dropout before the classifier, if any, else the classifier."""
         return "dropout" if "dropout" in self._modules else "classifier"
 
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether there are classifiers for training only."""
+        return any(True for name in self.beside for _ in self.get_submodule(name).children())
+
+    def with_auxiliary(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits, and those (B, K) of classifiers that are there for training only; most have none."""
+        return self(images), []
+
     def embed(self, images: Tensor) -> Tensor:
         """Return what the head takes, (B, D) in all networks but NiN, for images (B, C, H, W)."""
         return self._run(images, "", self.head_start)
@@ -215,7 +224,8 @@ class Network(nn.Sequential):
         for name, child in self.named_children():
             if name in ("pool", "classifier"):
                 return
-            if type(child) is nn.Sequential:  # named_children would give a layer that stands there twice once
+            if isinstance(child, nn.Sequential) and not isinstance(child, ConvNormAct):
+                # by _modules: named_children would give a layer that stands there twice once
                 yield from ((f"{name}.{inner}", layer) for inner, layer in zip(child._modules, child, strict=True))
             else:
                 yield name, child

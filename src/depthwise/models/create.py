@@ -94,6 +94,22 @@ def create_model(
     return build_model(spec, build)
 
 
+def rebuild(name: str, num_classes: int, in_channels: int, small_input: bool, options: Any) -> nn.Module:
+    """Return the network that a file says it holds, with fresh weights; nothing is fetched or read for it.
+
+    Raises UserError when what it says makes no network, or none that anybody would build.
+    """
+    spec = model_info(name)
+    if not isinstance(options, dict):
+        raise UserError(f"the model file is damaged: the options of {spec.name} are no table but {options!r:.60}")
+    for key, value in options.items():
+        check_option(spec.name, spec.allowed_options, key, value)
+    try:
+        return build_model(spec, Build(spec.name, num_classes, in_channels, small_input, options))
+    except (MemoryError, OverflowError, RuntimeError, TypeError) as error:
+        raise UserError(f"the model file is damaged: its options make no {spec.name}: {error}") from error
+
+
 def build_model(spec: ModelSpec, build: Build) -> nn.Module:
     """Return the network with fresh weights and its record. Raises UserError when the options make no network."""
     small_input = {"small_input": build.small_input} if spec.takes_small_input else {}

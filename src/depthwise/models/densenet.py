@@ -7,8 +7,8 @@ stem channels): bottleneck layers (1x1 to 4 x growth, then 3x3), transitions tha
 and a 3x3 stem of 16 channels, or 2 x growth for BC; without BC the transitions keep their channels (several ports
 halve them: not the paper's counts). Initialisation: He et al. 2015 (section 4.2; see `blocks.initialise`).
 
-Not from the paper: DenseNet-161. Dropout 0.2 after convolutions, which the paper has on CIFAR without augmentation
-only, is `drop_rate`, 0 here.
+Not from the paper: DenseNet-161. Dropout 0.2 after each convolution but the first, which the paper has on CIFAR
+without augmentation only (section 4.2), is `drop_rate`, 0 here.
 `small_input` (32 px and less): the stem is a 3x3 convolution with stride 1, without pooling: total stride 8.
 """
 
@@ -30,10 +30,13 @@ DEPTHS = {
 }
 
 
-def norm_act_conv(in_channels: int, out_channels: int, kernel_size: int, norm: shared.Norm) -> nn.Sequential:
-    """Return conv(relu(norm(x))): the paper's composite function H (section 3)."""
+def norm_act_conv(
+    in_channels: int, out_channels: int, kernel_size: int, norm: shared.Norm, drop_rate: float
+) -> nn.Sequential:
+    """Return conv(relu(norm(x))): the paper's composite function H (section 3), with dropout behind it if any."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
-    return nn.Sequential(norm(in_channels), nn.ReLU(inplace=True), conv)
+    dropout = [nn.Dropout(drop_rate)] * (drop_rate > 0)
+    return nn.Sequential(norm(in_channels), nn.ReLU(inplace=True), conv, *dropout)
 
 
 class DenseLayer(nn.Module):
@@ -42,12 +45,11 @@ class DenseLayer(nn.Module):
     def __init__(self, in_channels: int, growth: int, bottleneck: bool, drop_rate: float, norm: shared.Norm) -> None:
         super().__init__()
         middle = 4 * growth if bottleneck else in_channels
-        self.reduce = norm_act_conv(in_channels, middle, 1, norm) if bottleneck else nn.Identity()
-        self.conv = norm_act_conv(middle, growth, 3, norm)
-        self.dropout = nn.Dropout(drop_rate)
+        self.reduce = norm_act_conv(in_channels, middle, 1, norm, drop_rate) if bottleneck else nn.Identity()
+        self.conv = norm_act_conv(middle, growth, 3, norm, drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, self.dropout(self.conv(self.reduce(x)))], 1)
+        return torch.cat([x, self.conv(self.reduce(x))], 1)
 
 
 class DenseNet(shared.Network):
@@ -84,7 +86,7 @@ class DenseNet(shared.Network):
         for index, num_layers in enumerate(blocks):
             if index > 0:
                 kept = int(channels * compression)
-                layers.append(nn.Sequential(norm_act_conv(channels, kept, 1, norm), nn.AvgPool2d(2)))
+                layers.append(nn.Sequential(norm_act_conv(channels, kept, 1, norm, drop_rate), nn.AvgPool2d(2)))
                 channels = kept
             for _ in range(num_layers):
                 layers.append(DenseLayer(channels, growth, bottleneck, drop_rate, norm))

@@ -47,7 +47,7 @@ def _factory_spec(place: str, what: str) -> ModelSpec:
     name = f"{place}:{what}"
     try:
         factory = getattr(import_module(place), what)
-    except (ImportError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:  # TypeError: .module
         raise UserError(
             f"{name}: the module {place} cannot be imported: {error}\nRun depthwise where python can import it, e.g. "
             "with PYTHONPATH=. in front"

@@ -3,13 +3,13 @@
 TABLE is the paper's Table 1, its Inception rows; the stem is its first seven rows. ReLU after every convolution,
 reductions included; response normalisation around the stem's second and third convolution as in Figure 3; dropout 0.4
 before the classifier. The auxiliary classifiers (section 5; after 4a and 4d) are there with `aux=True`: `forward`
-gives the main logits, `auxiliary_logits` the two others, whose loss the paper adds with weight 0.3.
+gives the main logits, `auxiliary_logits` the two others, whose loss training adds with the paper's weight 0.3.
 
 `googlenet_bn` has batch norm in place of biases and response normalisation, as later work trains it.
 `googlenet_torchvision` is the network of torchvision's public weights, with its known deviations: 3x3 kernels in the
 5x5 branch, batch norm (eps 1e-3), the last pooling 2x2, dropout 0.2. Poolings round up, as the authors' Caffe does.
-Not from the paper: the initialisation (see `blocks.initialise`); alpha of the normalisation (1e-4 over 5 channels,
-Caffe's).
+Not from the paper: the initialisation (see `blocks.initialise`); what auxiliary classifiers average at other sizes;
+alpha of the normalisation (1e-4 over 5 channels, Caffe's).
 `small_input` (32 px and less): the stem is one 3x3 convolution with 192 channels and stride 1: total stride 4.
 """
 
@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from depthwise.models import blocks
 from depthwise.models.registry import register
@@ -77,6 +78,14 @@ class Inception(nn.Module):
         return torch.cat([self.one(x), self.three(x), self.five(x), self.pool(x)], 1)
 
 
+class FourByFour(nn.Module):
+    """The means in front of an auxiliary classifier: 5x5/3 at the paper's size, 14x14 maps; else 4x4 equal parts."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_paper_s = tuple(x.shape[2:]) == (14, 14)
+        return functional.avg_pool2d(x, 5, 3) if is_paper_s else functional.adaptive_avg_pool2d(x, 4)
+
+
 class GoogLeNet(blocks.Network):
     """Stem, nine Inception modules, pooling, linear layer: images (B, C, H, W) -> logits (B, K)."""
 
@@ -110,7 +119,7 @@ class GoogLeNet(blocks.Network):
             channels = row.one + row.three + row.five + row.pool
             if row.name in ("3b", "4e"):
                 self.blocks.add_module(f"pool{row.name[0]}", max_pool() if row.name == "3b" else last_pool)
-        average = nn.AvgPool2d(5, 3) if kind == "paper" and not small_input else nn.AdaptiveAvgPool2d(4)
+        average = FourByFour() if kind == "paper" else nn.AdaptiveAvgPool2d(4)
         heads = {"4a": 512, "4d": 528} if aux else {}
         self.pool = blocks.GlobalAveragePool()
         self.dropout = nn.Dropout(drop_rate)
@@ -118,14 +127,17 @@ class GoogLeNet(blocks.Network):
         self.aux = nn.ModuleDict({n: _head(average, c, num_classes, norm) for n, c in heads.items()})
         blocks.initialise(self)
 
-    def auxiliary_logits(self, images: Tensor) -> list[Tensor]:
-        """Return the logits (B, K) of the auxiliary classifiers, nearest to the input first; none without `aux`."""
+    def with_auxiliary(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         x, found = self.stem(images), []
         for name, module in self.blocks.named_children():
             x = module(x)
             if name in self.aux:
                 found.append(self.aux[name](x))
-        return found
+        return self.classifier(self.dropout(self.pool(x))), found
+
+    def auxiliary_logits(self, images: Tensor) -> list[Tensor]:
+        """Return the logits (B, K) of the auxiliary classifiers, nearest to the input first; none without `aux`."""
+        return self.with_auxiliary(images)[1]
 
     def reset_classifier(self, num_classes: int) -> None:
         super().reset_classifier(num_classes)

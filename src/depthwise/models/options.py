@@ -11,6 +11,10 @@ from depthwise.errors import UserError, suggest
 SHARES = ("drop_rate", "drop_connect")
 """Options that may be 0, and are below 1; all other numbers are above 0."""
 
+MOST = 100
+"""Of widths and depths: files from anywhere must not have us build for ever."""
+MOST_COUNT = 100_000
+
 
 def check_option(model: str, allowed: Mapping[str, inspect.Parameter], name: str, value: Any) -> None:
     """Raise UserError when `model` has no option `name`, or `value` does not fit it."""
@@ -35,9 +39,9 @@ def _rule(name: str, annotation: Any) -> tuple[Callable[[Any], bool], str]:
     if name in SHARES:
         return lambda value: _is_number(value) and 0 <= value < 1, "a share from 0 to below 1"
     if annotation is float:
-        return lambda value: _is_number(value) and value > 0, "of type float and above zero"
+        return lambda value: _is_number(value) and 0 < value <= MOST, f"of type float, above zero and at most {MOST}"
     if annotation is int:
-        return _is_count, "of type int and above zero"
+        return _is_count, f"of type int, above zero and at most {MOST_COUNT:,}"
     if annotation == Sequence[int]:
         return lambda value: _is_list(value) and all(map(_is_count, value)), "a list of whole numbers above zero"
     if annotation == Sequence[int | Sequence[int]] | None:
@@ -51,11 +55,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= MOST_COUNT
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 0
+    return isinstance(value, list | tuple) and 0 < len(value) <= MOST
 
 
 def _is_row(value: Any) -> bool:

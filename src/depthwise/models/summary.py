@@ -10,6 +10,9 @@ from depthwise.errors import UserError
 from depthwise.models.create import create_model
 from depthwise.models.registry import model_info
 
+LARGEST = 1024
+"""Side in px up to which a network is tried when it does not take smaller pictures."""
+
 
 class LayerRow(NamedTuple):
     """One layer that does something (a container has a row when it has parameters of its own)."""
@@ -32,7 +35,10 @@ def summary(model: nn.Module, image_size: int = 224, in_channels: int | None = N
         in_channels = next((m.in_channels for m in twin.modules() if isinstance(m, nn.Conv2d)), 3)
     rows: list[LayerRow] = []
 
-    def record(name: str, layer: nn.Module, output: Tensor) -> None:
+    def record(name: str, layer: nn.Module, found: Any) -> None:
+        output = _first_tensor(found)
+        if output is None:
+            return
         params = sum(p.numel() for p in layer.parameters(recurse=False) if p.requires_grad)
         kind = "Conv2d" if isinstance(layer, nn.Conv2d) else type(layer).__name__
         rows.append(LayerRow(name, kind, tuple(output.shape[1:]), params, count_macs(layer, output)))
@@ -43,6 +49,14 @@ def summary(model: nn.Module, image_size: int = 224, in_channels: int | None = N
             layer.register_forward_hook(lambda layer, _, output, name=name: record(name, layer, output))
     _try(twin, image_size, in_channels)
     return rows
+
+
+def _first_tensor(found: Any) -> Tensor | None:
+    """Return a layer's output, of several the first: recurrent layers and attention give tuples."""
+    if isinstance(found, Tensor):
+        return found
+    parts = found.values() if isinstance(found, dict) else found if isinstance(found, list | tuple) else ()
+    return next((tensor for part in parts if (tensor := _first_tensor(part)) is not None), None)
 
 
 def summary_of(
@@ -73,7 +87,8 @@ def _try(twin: nn.Module, image_size: int, in_channels: int) -> None:
     except ValueError as error:  # of our own networks, which say what they take
         raise UserError(str(error)) from error
     except RuntimeError as error:
-        if (smallest := _smallest_size(twin, in_channels)) <= image_size:
+        smallest = _smallest_size(twin, in_channels)
+        if smallest <= image_size or smallest > LARGEST:
             raise  # something else is wrong
         raise UserError(
             f"pictures of {image_size} px are too small for this network; it takes {smallest} px or more"
@@ -86,8 +101,8 @@ def _run(twin: nn.Module, image_size: int, in_channels: int) -> None:
 
 
 def _smallest_size(twin: nn.Module, in_channels: int) -> int:
-    """Return the smallest side that runs, found by halving; 1025 when none up to 1024 does."""
-    low, high = 1, 1025
+    """Return the smallest side that runs, found by halving; one above LARGEST when none up to it does."""
+    low, high = 1, LARGEST + 1
     while low < high:
         middle = (low + high) // 2
         try:

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from depthwise.data.cache import Dataset
 from depthwise.data.order import batch_sizes, epoch_order
+from depthwise.models.blocks import Network
 from depthwise.training.stages import is_frozen
 
 FEWEST, MOST = 256, 4096
@@ -44,7 +45,8 @@ def recalibrate(
     try:
         for size in batch_sizes(len(chosen), batch_size):
             images = torch.from_numpy(train.shown(chosen[start : start + size])).to(device)
-            model(normalise(images))
+            shown = normalise(images)
+            model.with_auxiliary(shown) if isinstance(model, Network) else model(shown)
             start += size
             yield
     finally:

@@ -59,10 +59,14 @@ def nominal_s(task: Task, num_images: int) -> float:
 
     Forward and backward take three times the forward's multiply-adds, of which such a machine does 100e9 in a second,
     and move the layers' outputs three times, 1e9 numbers in a second (bench/train_step.py has measured times).
+    Infinity for networks from elsewhere that cannot be counted.
     """
     with torch.device("meta"):
         model = create_model(task.model, task.num_classes, task.in_channels, task.small_input, **task.options)
-    rows = summary(model, task.image_size, task.in_channels)
+    try:
+        rows = summary(model, task.image_size, task.in_channels)
+    except (NotImplementedError, RuntimeError, TypeError):
+        return math.inf  # somebody's own network that does not run without numbers
     macs, outputs = sum(row.macs for row in rows), sum(math.prod(row.output_shape) for row in rows)
     return 3 * num_images * (macs / 100e9 + outputs / 1e9)
 
@@ -108,6 +112,11 @@ def _check(wish: Wish, device: torch.device, console: Quiet) -> None:
         raise UserError(
             f"--compile needs a C++ compiler on the CPU, and there is no {compiler} here (CXX names another)"
         )
+    warn_of_precision(wish, device, console)
+
+
+def warn_of_precision(wish: Wish, device: torch.device, console: Quiet) -> None:
+    """Warn of a precision that was asked for by name and is imitated here."""
     if wish.precision == "bf16" and not has_bfloat16(device):
         console.warn(f"--precision bf16: this {device.type} has no bfloat16 instructions; float32 will be faster")
 

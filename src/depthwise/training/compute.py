@@ -7,6 +7,8 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from depthwise.models.blocks import Network
+
 Precision = Literal["fp32", "bf16"]
 Kernels = Literal["torch", "fused"]
 NAMES = {"fp32": "float32", "bf16": "bfloat16"}
@@ -63,7 +65,7 @@ class Compute:
     """Computes a prepared network's logits for training."""
 
     def __init__(self, model: nn.Module, method: Method = PLAIN) -> None:
-        self.method = method
+        self.method, self.model = method, model
         self.network: Callable[[Tensor], Tensor] = torch.compile(model) if method.compile else model
 
     def logits(self, images: Tensor) -> Tensor:
@@ -75,6 +77,14 @@ class Compute:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.method.precision == "bf16"):
             logits = self.network(images)
         return logits.float()
+
+    def all_logits(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return `logits`, and those of auxiliary classifiers where the network has any (these are not compiled)."""
+        if not isinstance(self.model, Network) or not self.model.has_auxiliary:
+            return self.logits(images), []
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.method.precision == "bf16"):
+            logits, others = self.model.with_auxiliary(images)
+        return logits.float(), [other.float() for other in others]
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -30,6 +30,8 @@ from depthwise.training.stages import freeze_stages, start_learning
 from depthwise.training.state import TrainState
 
 DROPOUT = 11  # salt of the seeds for torch's own draws, plus the number of the part
+AUXILIARY_WEIGHT = 0.3
+"""Of auxiliary classifiers' losses (GoogLeNet, Szegedy et al. 2014, arXiv:1409.4842, section 5)."""
 EVAL_BATCH = 64
 """Pictures between two reports of a validation: a stop signal waits no longer than they take."""
 Teacher = Callable[[NDArray[np.uint8]], Logits]
@@ -164,10 +166,13 @@ class Loop:
     def backward(self, batch: Batch, weight: float) -> float:
         """Add the gradients of the part's mean loss, times its share of the batch; return that product."""
         images = torch.from_numpy(batch.images).to(self.device)
-        logits = self.compute.logits(self.normalise(images))
+        logits, others = self.compute.all_logits(self.normalise(images))
         targets = [(self.tensor(labels), self.tensor(shares)) for labels, shares in batch.targets]
         taught = self.tensor(self.teacher(batch.images)) if self.teacher else None
-        loss = weight * self.loss(logits, targets, taught)
+        loss = self.loss(logits, targets, taught)
+        for other in others:
+            loss = loss + AUXILIARY_WEIGHT * self.loss(other, targets, None)
+        loss = weight * loss
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 

@@ -19,8 +19,9 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
 
     PyTorch's own change all parameters by one call (`fused`), not each by several.
 
-    sgd: Nesterov's momentum in Sutskever's form (Sutskever et al. 2013), or plain. adamw: Loshchilov & Hutter 2019,
-    arXiv:1711.05101. rmsprop: see RMSpropTF.
+    sgd: PyTorch's, with Nesterov's momentum or plain: the rate is outside of the momentum, so a lower one takes hold at
+    once (Sutskever et al. 2013 and Caffe have it inside). adamw: Loshchilov & Hutter 2019, arXiv:1711.05101. rmsprop:
+    see RMSpropTF.
     """
     config = config.settled()
     groups = list(parameter_groups(model, config))
@@ -37,16 +38,21 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
 def parameter_groups(model: nn.Module, config: TrainConfig) -> Iterable[dict[str, Any]]:
     """Yield groups of parameters that share weight decay and the factor of the learning rate, `rate_factor`.
 
-    Batch norm and biases do not decay (Goyal et al. 2017, arXiv:1706.02677, section 5.3). What is frozen at first has
-    groups of its own: in one group SGD's momentum has begun for all weights, or for none.
+    Batch norm, biases and scales of channels do not decay (Goyal et al. 2017, arXiv:1706.02677, section 5.3). What is
+    frozen at first has groups of its own: in one group SGD's momentum has begun for all weights, or for none.
     """
     factors, late = rate_factors(model, config.layer_decay), frozen_at_first(model, config)
     for kind in sorted({(factor, parameter in late) for parameter, factor in factors.items()}):
         mine = [parameter for parameter in model.parameters() if (factors[parameter], parameter in late) == kind]
-        weights, vectors = ([p for p in mine if (p.ndim > 1) == is_weight] for is_weight in (True, False))
+        weights, vectors = ([p for p in mine if is_matrix(p) == wanted] for wanted in (True, False))
         factor = kind[0]
         yield {"params": weights, "weight_decay": config.weight_decay, "rate_factor": factor}
         yield {"params": vectors, "weight_decay": 0.0, "rate_factor": factor}
+
+
+def is_matrix(parameter: Tensor) -> bool:
+    """Return whether a parameter is a matrix or kernel; a row of numbers is none, shaped (C, 1, 1), neither."""
+    return parameter.ndim == 2 or parameter.numel() > max(parameter.shape, default=1)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

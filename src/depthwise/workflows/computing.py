@@ -8,7 +8,7 @@ from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
 from depthwise.errors import UserError
-from depthwise.training.choice import Wish, check_can, choose
+from depthwise.training.choice import Wish, check_can, choose, warn_of_precision
 from depthwise.training.compute import Method
 from depthwise.training.distributed import Group
 from depthwise.training.step import Task
@@ -42,6 +42,9 @@ def settle_method(request: Request, start: Plan, card: Card, device: str, num_im
     wishes = {name: getattr(config, name) for name in WISHES}
     if start.card and _kept_wishes(start.card) == wishes:
         method = Method.from_json(start.card.training["compute"])
+        if wishes["precision"] == "bf16":  # asked for by name, so with a warning as at the start
+            warn_of_precision(Wish(**wishes), torch.device(device), console)
+            return method
         try:
             check_can(method, torch.device(device))
             return method

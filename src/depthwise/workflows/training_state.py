@@ -12,7 +12,7 @@ from depthwise.config import TrainConfig
 from depthwise.console import Quiet
 from depthwise.data.store import Store
 from depthwise.models.blocks import Network
-from depthwise.models.create import create_model
+from depthwise.models.create import rebuild
 from depthwise.models.foreign import is_code
 from depthwise.models.normalise import Normalise
 from depthwise.training.compute import Method, prepare
@@ -35,7 +35,7 @@ def build_state(
 ) -> TrainState:
     """Return the state where `start` begins, the same in all processes. Draws from torch's global generator."""
     torch.manual_seed(config.seed)
-    model = create_model(card.model, len(card.classes), card.geometry.channels, card.small_input, **card.options)
+    model = rebuild(card.model, len(card.classes), card.geometry.channels, card.small_input, card.options)
     if start.donor:
         console.say(take_over(model, card.classes, start.donor))
     if config.num_frozen_stages:
