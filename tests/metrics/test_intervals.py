@@ -90,17 +90,21 @@ def test_t_is_that_of_the_tables(freedom, level, value):
     assert t_quantile(freedom, level) == pytest.approx(value, abs=6e-4)
 
 
-def test_groups_that_always_agree_count_less_than_once_each():
-    """Two photos a group, equal: sums of residues are 2(1-p) and -2p, four groups, three of them right (p = 3/4).
+def test_groups_that_always_agree_count_once_each():
+    assert effective_count([1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 2, 2, 3, 3, 4, 4]) == 4
+    assert effective_count([1] * 5 + [0] * 5, [1, 1, 2, 2, 2, 3, 3, 3, 4, 4]) == pytest.approx(
+        100 / 26
+    )  # 4 + 9 + 9 + 4
 
-    between = 4/3 x (3 x 0.25 + 2.25) / 64 = 1/16; share (1 - share) / between = 3/16 x 16 = 3. One group with misses
-    tells hardly how they come together: t(7) = 2.365, t(1) = 12.706, and less than one photo is none.
+
+def test_groups_that_agree_in_part_count_more():
+    """Six groups of four, three of them with two misses of four: p = 3/4, residues of a group 1 or -1.
+
+    between = 6/5 x 6 / 576 = 1/80; p (1 - p) / N = 1/128; effect 1.6. Three groups tell of it: t(23) = 2.069,
+    t(3) = 3.182.
     """
-    hits, groups = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 2, 2, 3, 3, 4, 4]
-    assert effective_count(hits, groups) == 1
-    # Five groups, two with misses: between = 5/4 x (3 x 0.64 + 2 x 1.44) / 100 = 0.06; 0.24 / 0.06 = 4.
-    hits, groups = [1] * 6 + [0] * 4, [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    assert effective_count(hits, groups) == pytest.approx(4 * (2.262 / 4.303) ** 2, rel=1e-3)  # t(9), t(2)
+    hits, groups = [1, 1, 1, 1] * 3 + [1, 1, 0, 0] * 3, np.repeat(range(6), 4)
+    assert effective_count(hits, groups) == pytest.approx(max(6, 24 / 1.6 * (2.069 / 3.182) ** 2), rel=1e-3)
 
 
 def test_two_groups_prove_little_however_many_photos_they_have():
@@ -108,7 +112,7 @@ def test_two_groups_prove_little_however_many_photos_they_have():
     hits, groups = ([1] * 90 + [0] * 10) * 2, [1] * 100 + [2] * 100
     assert effective_count(hits, groups) == pytest.approx(200 * (1.972 / 12.706) ** 2, rel=1e-3)
     assert share_interval(hits, groups).low < 0.5 < share_interval(hits).low
-    assert effective_count(hits[:10] + hits[-10:], [1] * 10 + [2] * 10) == 1
+    assert effective_count(hits[:10] + hits[-10:], [1] * 10 + [2] * 10) == 2  # one all right, one all wrong
 
 
 def test_a_few_near_duplicates_cost_little():

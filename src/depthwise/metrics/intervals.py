@@ -95,22 +95,21 @@ def effective_count(is_hit: ArrayLike, groups: ArrayLike, level: float = LEVEL) 
     the variance of the share between groups over that of independent photos, here 1 or more; and as few groups tell
     that variance badly, times the square of t(N - 1) / t(D), quantiles of Student's t for `level` (Korn and Graubard
     1998). D is G - 1 there; here it is at most the number of groups that hold what is rarer, hits or misses, since the
-    others tell nothing of whether these come together. Where at most one group does, the number of groups, or less.
+    others tell nothing of whether these come together. At least N^2 over the sum of squared sizes (Kish 1965): so many
+    are groups worth in which all photos agree, and the answer where at most one group has anything rare.
     """
     hits = np.asarray(is_hit, np.float64)
-    number: NDArray[np.intp] = np.unique(np.asarray(groups), return_inverse=True)[1]
-    num_groups, share = int(number.max()) + 1, float(hits.mean())
-    if num_groups == len(hits):
-        return float(len(hits))
-    if share in (0.0, 1.0) or num_groups == 1:
-        return float(num_groups)
+    _, number, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    num_groups, share = len(sizes), float(hits.mean())
+    least = len(hits) ** 2 / float((sizes.astype(np.float64) ** 2).sum())
     num_telling = len(np.unique(number[hits == (share <= 0.5)]))
+    if num_groups == len(hits) or min(num_telling, num_groups - 1, share, 1 - share) == 0 or num_telling == 1:
+        return least
     sums = np.bincount(number, weights=hits - share)
     between = num_groups / (num_groups - 1) * float((sums**2).sum()) / len(hits) ** 2
     effect = max(1.0, between * len(hits) / (share * (1 - share)))
     doubt = t_quantile(min(num_groups - 1, num_telling), level) / t_quantile(len(hits) - 1, level)
-    worth = max(1.0, len(hits) / effect / doubt**2)
-    return min(worth, float(num_groups)) if num_telling == 1 else worth
+    return max(least, len(hits) / effect / doubt**2)
 
 
 def t_quantile(freedom: int, level: float = LEVEL) -> float:
