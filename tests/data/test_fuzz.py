@@ -16,6 +16,7 @@ from depthwise.data.examine import examine
 from depthwise.data.geometry import Geometry
 from depthwise.data.ledger import Ledger
 from depthwise.errors import UnusablePicture
+from depthwise.machine import peak_mib
 from fuzz import bombs, corpus, outcome, seeds
 
 pytestmark = [
@@ -69,34 +70,35 @@ def test_a_bomb_is_refused_or_read_without_what_it_unpacks_to(tmp_path, name, co
 
 
 PEAK = """
-import resource, sys
+import sys
 from depthwise.data.decode import decode
 from depthwise.errors import UnusablePicture
-peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
+from depthwise.machine import peak_mib
+peaks = [peak_mib()]
 for path in sys.argv[1:]:
     try:
         decode(path)
     except UnusablePicture:
         pass
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    peaks.append(peak_mib())
 print(*peaks)
 """
 
 
-def peaks_mb(*paths: Path) -> list[float]:
+def peaks_mib(*paths: Path) -> list[float]:
     """Return a fresh process's peak memory before the files are decoded, and after each."""
     said = subprocess.check_output([sys.executable, "-W", "ignore", "-c", PEAK, *map(str, paths)], text=True)
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return [int(word) * unit / 1e6 for word in said.split()]
+    return [float(word) for word in said.split()]
 
 
+@pytest.mark.skipif(peak_mib() is None, reason="the system does not tell the peak of memory")
 def test_bombs_do_not_fill_the_memory(tmp_path):
     small, large = tmp_path / "small.png", tmp_path / "large.png"
     Image.new("RGB", (4, 4)).save(small)
-    Image.new("RGB", (5000, 5000)).save(large)  # 75 MB of pixels: what this test can see
+    Image.new("RGB", (5000, 5000)).save(large)  # 72 MiB of pixels: what this test can see
     paths = [tmp_path / name for name, _ in bombs()]
     for path, (_, content) in zip(paths, bombs(), strict=True):
         path.write_bytes(content)
-    _, before, *peaks, seen = peaks_mb(small, *paths, large)
-    assert seen - before > 70
+    _, before, *peaks, seen = peaks_mib(small, *paths, large)
+    assert seen - before > 60
     assert max(peaks) - before < 20  # the smallest of them unpacks to 64 MiB

@@ -316,7 +316,7 @@ def test_training_says_so_before_it_decodes(photos, tmp_path, capsys):
 
 
 def test_a_network_that_no_machine_holds_is_refused(photos, tmp_path, capsys):
-    command = ["train", str(photos), "--model", "mobilenet_v1", "--set", "width=1e6", "--out", str(tmp_path / "run")]
+    command = ["train", str(photos), "--model", "mobilenet_v1", "--set", "width=100", "--out", str(tmp_path / "run")]
     assert run(command) == 2
     assert "GiB to train" in capsys.readouterr().err
 

@@ -84,7 +84,7 @@ def test_an_error_that_nobody_can_prove_is_refused_before_the_test_is_read(targe
     status, reply = ask(capsys, "evaluate", own, "--target-error", target)
     assert status == 2 and message in reply.err and not (own / "test_reads.jsonl").exists()
     status, reply = ask(capsys, "evaluate", own, "--target-error", "1e-6")
-    assert status == 0 and "An error of at most 0.000100% is proved by 3,688,878 photos" in reply.out
+    assert status == 0 and "an error of at most 0.0001%: that takes 3,688,878 independent ones" in reply.out
 
 
 def test_a_miss_rate_that_nobody_can_promise_is_set_and_said(own, capsys):
