@@ -31,6 +31,8 @@ class Expected:
     settings: dict[str, Any]
     """Options of the network that have no influence on shapes."""
     preprocessing: Preprocessing | None = None
+    classes: tuple[str, ...] = ()
+    """Their names, where a file says them."""
 
     @property
     def effect(self) -> tuple[Any, ...]:
