@@ -110,7 +110,7 @@ def _settle(found: Identified, origin: str | None) -> tuple[str, Expected]:
         return origin, expected(origin, spec)
     if library == "own":
         return "", Expected({})
-    if library in ("keras", "package"):
+    if library == "keras":
         return library, expected(library, spec)
     alike = [
         name for name, table in names.SCHEMES.items() if table.get(spec.family) is names.SCHEMES[library][spec.family]
