@@ -58,3 +58,13 @@ def test_names_that_do_not_fit_are_refused(tmp_path, weights, capsys, text):
 def test_weights_of_another_network_are_refused_with_a_list(tmp_path, weights, capsys):
     assert run(["import", "mobilenet_v1_x0_5", str(weights), "--out", str(tmp_path / "x")]) == 2
     assert "misshapen: blocks.0.depthwise.conv.weight (8, 1, 3, 3), not (16, 1, 3, 3)" in capsys.readouterr().err
+
+
+def test_a_model_file_of_ours_is_checked_and_cuts_photos_as_before(tmp_path, capsys):
+    first, again = tmp_path / "first.safetensors", tmp_path / "again.safetensors"
+    assert run(["import", "efficientnet_lite0", "package", "--out", str(first)]) == 0
+    assert run(["import", "efficientnet_lite0", str(first), "--out", str(again)]) == 0
+    assert again.read_bytes() == first.read_bytes()
+    first.write_bytes(first.read_bytes()[:-1] + b"\x77")
+    assert run(["import", "efficientnet_lite0", str(first), "--out", str(again), "--overwrite"]) == 2
+    assert "its checksum does not fit its contents" in capsys.readouterr().err

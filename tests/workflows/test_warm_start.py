@@ -162,3 +162,15 @@ def test_training_begins_with_others_weights(photos, tmp_path, capsys):
 def test_weights_come_from_one_place(donor, photos, tmp_path, capsys):
     assert train(photos, tmp_path / "run", "--init", str(donor), "--pretrained", "timm") == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+def test_a_model_file_given_as_pretrained_brings_its_options(donor, photos, tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = ["--recipe", "none", "--model", "mobilenet_v1", "--batch-size", "4", "--epochs", "1"]
+    flags += ["--pretrained", str(donor / "best.safetensors")]
+    assert run(["train", str(photos), "--out", str(out), *flags, "--set", "width=0.2"]) == 2
+    assert "trained with width=0.1; this mobilenet_v1_x1_0 has width=0.2" in capsys.readouterr().err
+    assert run(["train", str(photos), "--out", str(out), *flags]) == 0
+    assert "Classes kept: crème brûlée, red fox, 猫\n" in capsys.readouterr().out
+    old, new = (artifact.read_card(folder / "best.safetensors") for folder in (donor, out))
+    assert new.options == {"width": 0.1} and new.small_input and new.geometry == old.geometry

@@ -142,7 +142,7 @@ def import_(
     out
         The model file to write; predict and evaluate read it.
     origin
-        Whose weights a file holds, where its names leave doubt: torchvision, timm:NAME, keras, as-is.
+        Whose weights a file holds, where its names leave doubt: torchvision, timm:NAME, keras, package:imagenet, as-is.
     classes
         Text file with the classes' names, one a line; by default ImageNet's where there are 1000.
     set

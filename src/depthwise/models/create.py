@@ -62,7 +62,7 @@ def create_model(
     name: str,
     num_classes: int | None = None,
     in_channels: int | None = None,
-    small_input: bool = False,
+    small_input: bool | None = None,
     pretrained: str | None = None,
     **options: Any,
 ) -> nn.Module:
@@ -71,8 +71,9 @@ def create_model(
     `num_classes` and `in_channels` default to the paper's. `small_input` adapts the strides to pictures of 32 px and
     less by the family's rule (see the family's docstring). `options` are the family's own. `pretrained` takes over
     somebody's weights, all but the classifier's where num_classes differs: "package" (installed with pip),
-    "torchvision" or "timm" (downloaded once), or a file. `name` may be `timm:NAME` or `package.module:factory`. Draws
-    from torch's global generator. Raises UserError for an unknown name or option, or an option of the wrong type.
+    "torchvision" or "timm" (downloaded once), or a file; from a model file of ours also `small_input` and those options
+    that are not given. `name` may be `timm:NAME` or `package.module:factory`. Draws from torch's global generator.
+    Raises UserError for an unknown name or option, an option of the wrong type, or one that the file contradicts.
     """
     spec = model_info(name)
     for what, count in (("num_classes", num_classes), ("in_channels", in_channels)):
@@ -84,13 +85,13 @@ def create_model(
         spec.name,
         spec.num_classes if num_classes is None else num_classes,
         spec.in_channels if in_channels is None else in_channels,
-        small_input,
+        bool(small_input),
         options,
     )
     if pretrained is not None:
         from depthwise.models.weights.pretrained import create_pretrained
 
-        return create_pretrained(spec, build, pretrained)
+        return create_pretrained(spec, build, pretrained, small_input=small_input)
     return build_model(spec, build)
 
 

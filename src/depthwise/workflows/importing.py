@@ -13,6 +13,7 @@ from depthwise.data.geometry import Geometry
 from depthwise.errors import UserError
 from depthwise.models.create import Build, Preprocessing, build_of, parse_options
 from depthwise.models.registry import model_info
+from depthwise.models.weights.card import read_file_card
 from depthwise.models.weights.pretrained import create_pretrained
 
 
@@ -51,12 +52,18 @@ def read_import(
     settings: Sequence[str] = (),
     console: Quiet | None = None,
 ) -> tuple[Card, dict[str, Tensor]]:
-    """Return `source`'s weights of the network `name`, and the card that a model file of them has. Raises UserError."""
+    """Return `source`'s weights of the network `name`, and the card that a model file of them has.
+
+    Of a model file of ours the checksum is compared, and photos are cut and coloured as it says. Raises UserError.
+    """
     spec = model_info(name)
+    own = artifact.read(Path(source))[0] if read_file_card(Path(source)) else None
     options = parse_options(spec, settings)
-    small_input = options.pop("small_input", False)
-    wanted = Build(spec.name, spec.num_classes, spec.in_channels, small_input, options)
-    model = create_pretrained(spec, wanted, source, origin=origin, is_adapted=False, console=console)
+    small_input = options.pop("small_input", None)
+    wanted = Build(spec.name, spec.num_classes, spec.in_channels, bool(small_input), options)
+    model = create_pretrained(
+        spec, wanted, source, small_input=small_input, origin=origin, is_adapted=False, console=console
+    )
     build = build_of(model)
     card = Card(
         "model",
@@ -64,7 +71,7 @@ def read_import(
         build.options,
         build.small_input,
         _class_names(build, classes),
-        _geometry(build, spec.image_size),
+        own.geometry if own else _geometry(build, spec.image_size),
         paper=spec.paper,
         origin=build.origin,
     )

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from torch import nn
 
 from depthwise.errors import UserError
 from depthwise.models.create import build_of, create_model
-from depthwise.models.registry import model_info
+from depthwise.models.registry import list_models, model_info
 from depthwise.models.weights import names
 from depthwise.models.weights.load import load_weights
+from depthwise.models.weights.pretrained import _packaged
 
 KEYS = json.loads(gzip.decompress((Path(__file__).parent / "keys.json.gz").read_bytes()))
 """What others' networks call their tensors, with shapes (bench/peers/list_keys.py)."""
@@ -24,7 +26,35 @@ def on_meta(name, **options):
 
 
 def theirs(key):
+    if key.startswith("package"):
+        return packaged(key)
     return {name: torch.empty(shape, device="meta") for name, shape in KEYS[key].items()}
+
+
+def packaged(key):
+    """The file in the package of EfficientNet-Lite0; efficientnet-pytorch's names from timm's, in its own spelling."""
+    if "lite" in key:
+        return torch.load(_packaged(model_info("efficientnet_lite0")), weights_only=True, map_location="meta")
+    tensors = theirs("timm:tf_efficientnet_b1")
+    numbers = list(dict.fromkeys(tuple(name.split(".")[1:3]) for name in tensors if name.startswith("blocks")))
+    found = {}
+    for name, value in tensors.items():
+        if name.startswith("blocks"):
+            _, stage, index, layer = name.split(".", 3)
+            spelling = EXPANDING if f"blocks.{stage}.{index}.conv_pwl.weight" in tensors else FIRST
+            there, _, variable = layer.rpartition(".")
+            found[f"_blocks.{numbers.index((stage, index))}.{spelling[there]}.{variable}"] = value
+        else:
+            there, _, variable = name.rpartition(".")
+            found[f"{AROUND[there]}.{variable}"] = value
+    return found
+
+
+AROUND = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
+EXCITING = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand"}
+FIRST = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"} | EXCITING
+EXPANDING = {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1"} | EXCITING
+EXPANDING |= {"conv_pwl": "_project_conv", "bn3": "_bn2"}
 
 
 TORCHVISION = {
@@ -66,10 +96,16 @@ KERAS = {
     "DenseNet121": "densenet121",
     "VGG16": "vgg16",
 }
+PACKAGE = {
+    "efficientnet-lite0": ("efficientnet_lite0", "package"),
+    "efficientnet-b1": ("efficientnet_b1", "package:imagenet"),
+    "efficientnet-b1 advprop": ("efficientnet_b1", "package:advprop"),
+}
 PAIRS = [
     *((f"torchvision:{key}", name, f"torchvision:{key}") for key, name in TORCHVISION.items()),
     *((f"timm:{key.partition('.')[0]}", name, f"timm:{key}") for key, name in TIMM.items()),
     *((f"keras:{key}", name, "keras") for key, name in KERAS.items()),
+    *((f"package:{key}", name, origin) for key, (name, origin) in PACKAGE.items()),
 ]
 
 
@@ -101,6 +137,7 @@ def test_a_tensor_too_few_is_named(key, name, origin):
         ("timm:legacy_seresnet50", "seresnet50", "timm"),
         ("timm:mobilenetv2_050", "mobilenet_v2_x0_5", "timm"),
         ("timm:tf_mobilenetv3_large_minimal_100", "mobilenet_v3_large_minimal", "timm"),
+        ("package:efficientnet-lite0", "efficientnet_lite0", "package"),
     ],
 )
 def test_the_origin_is_guessed_where_nothing_else_is_possible(key, name, found):
@@ -129,6 +166,27 @@ def test_an_origin_with_two_meanings_is_asked_for_more_exactly():
         load_weights(on_meta("efficientnet_b1"), theirs("timm:tf_efficientnet_b1"), "timm:tf_efficientnet_b1")
 
 
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        (None, "colours differ. Say origin=..., one of: package:imagenet, package:advprop, as-is"),
+        (
+            "package",
+            "origin 'package' means weights with different colours; give one of: package:imagenet, package:adv",
+        ),
+        ("package:lite", "origin 'package:lite' is none of efficientnet_b1's; give one of: package:imagenet"),
+    ],
+)
+def test_weights_of_efficientnet_pytorch_are_asked_for_their_colours(origin, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_weights(on_meta("efficientnet_b1"), theirs("package:efficientnet-b1"), origin)
+
+
+def test_a_package_that_does_not_have_the_network_is_no_origin():
+    with pytest.raises(UserError, match=r"origin 'package' is none of mobilenet_v2_x1_0's; give one of: as-is"):
+        load_weights(on_meta("mobilenet_v2"), theirs("torchvision:mobilenet_v2"), "package")
+
+
 @pytest.mark.parametrize("origin", [None, "torchvision", "timm:resnet50.a1_in1k"])
 def test_weights_of_version_1_5_are_refused_by_the_papers_network(origin):
     with pytest.raises(UserError, match="create resnet50_v1_5 for them"):
@@ -151,6 +209,9 @@ def test_weights_under_these_names_that_are_the_papers_come_in_as_is():
         ("timm:tf_efficientnet_b1", "efficientnet_b1", "timm:tf_efficientnet_b1.ap_in1k", 1e-3, True, 0.5),
         ("keras:MobileNetV2", "mobilenet_v2", "keras", 1e-3, True, 0.5),
         ("keras:ResNet50", "resnet50", "keras", 1.001e-5, False, 123.68 / 255),
+        ("package:efficientnet-lite0", "efficientnet_lite0", "package", 1e-3, True, 127 / 255),
+        ("package:efficientnet-b1", "efficientnet_b1", "package:imagenet", 1e-3, True, 0.485),
+        ("package:efficientnet-b1", "efficientnet_b1", "package:advprop", 1e-3, True, 0.5),
     ],
 )
 def test_the_origin_sets_what_shapes_cannot_tell(key, name, origin, eps, is_tf, mean):
@@ -238,10 +299,29 @@ def test_a_network_from_elsewhere_is_refused():
 
 @pytest.mark.parametrize("library", names.SCHEMES)
 def test_every_layer_with_weights_has_exactly_one_name_there(library):
-    for key, name, origin in PAIRS:
-        if origin.startswith(library):
-            model = on_meta(name)
-            pairs = list(names.SCHEMES[library][model_info(name).family](model))
-            layers = [n for n, m in model.named_modules() if list(m.parameters(recurse=False))]
-            assert sorted(ours for ours, _ in pairs) == sorted(layers), key
-            assert len({there for _, there in pairs}) == len(pairs), key
+    known = [(key, name) for key, name, origin in PAIRS if origin.startswith(library)]
+    assert known
+    for key, name in known:
+        model = on_meta(name)
+        pairs = list(names.SCHEMES[library][model_info(name).family](model))
+        layers = [n for n, m in model.named_modules() if list(m.parameters(recurse=False))]
+        assert sorted(ours for ours, _ in pairs) == sorted(layers), key
+        assert len({there for _, there in pairs}) == len(pairs), key
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_networks_own_weights_go_back_in(name):
+    model = on_meta(name)
+    assert load_weights(model, model.state_dict(), "as-is") is model
+
+
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_bn"])
+def test_torchvisions_googlenet_is_refused_with_the_name_of_the_network_that_it_fits(name, tmp_path):
+    tensors = {key: torch.zeros(shape) for key, shape in KEYS["torchvision:googlenet"].items()}
+    torch.save(tensors, tmp_path / "googlenet.pth")
+    for load in (
+        lambda: load_weights(on_meta(name), theirs("torchvision:googlenet"), "torchvision"),
+        lambda: create_model(name, pretrained=str(tmp_path / "googlenet.pth")),
+    ):
+        with pytest.raises(UserError, match=r"(?s)(missing|misshapen): .*create googlenet_torchvision for it"):
+            load()

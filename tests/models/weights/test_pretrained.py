@@ -1,5 +1,6 @@
 """`create_model(pretrained=...)`, the list of public weights, and EfficientNet-Lite0's real weights on real photos."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import pytest
 import torch
 
 import depthwise as dw
+from depthwise import artifact
+from depthwise.artifact import Card
+from depthwise.data.geometry import Geometry
 from depthwise.errors import UserError
 from depthwise.models.create import build_of, create_model
 from depthwise.models.registry import model_info
 from depthwise.models.weights import pretrained
+from depthwise.models.weights.load import load_weights
 from depthwise.models.weights.origins import best_top1, expected, public_weights
 
 CATS = range(281, 286)
@@ -152,3 +157,126 @@ def test_a_model_file_of_ours_brings_its_colours(tmp_path, trained):
         1,
         8,
     )
+
+
+@pytest.fixture
+def write_model(tmp_path):
+    """Return a function that writes a model file of a network with fresh weights, and gives path and network."""
+
+    def write(name="mobilenet_v1_x0_25", small_input=False, **options):
+        torch.manual_seed(0)
+        model = create_model(name, 2, small_input=small_input, **options).eval()
+        geometry = Geometry(40, mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3))
+        card = Card("model", name, options, small_input, ("cat", "dog"), geometry, origin="keras")
+        artifact.write(tmp_path / "model.safetensors", card, model.state_dict())
+        return str(tmp_path / "model.safetensors"), model
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "small_input", "options"),
+    [
+        ("mobilenet_v1_x0_25", False, {"padding": "same_tf", "activation": "relu6", "bn_eps": 0.1}),
+        ("mobilenet_v1_x0_25", True, {"width": 0.1}),
+        ("efficientnet_lite0", True, {"padding": "same_tf"}),
+        ("resnet18", False, {"shortcut": "A"}),
+    ],
+)
+def test_a_model_file_of_ours_makes_the_network_that_it_is_of(write_model, name, small_input, options):
+    path, source = write_model(name, small_input, **options)
+    model = create_model(name, 2, pretrained=path).eval()
+    images = torch.rand(1, 3, 40, 40)
+    torch.testing.assert_close(model(images), source(images), rtol=0, atol=0)
+    build = build_of(model)
+    assert (build.options, build.small_input, build.origin) == (options, small_input, "keras")
+    assert (build.classes, build.preprocessing.std, build.preprocessing.image_size) == (
+        ("cat", "dog"),
+        (0.2, 0.2, 0.3),
+        40,
+    )
+
+
+def test_a_model_file_made_under_another_name_of_the_same_network_fits(write_model):
+    path, source = write_model("mobilenet_v1_x1_0", width=0.25, activation="relu6")
+    model = create_model("mobilenet_v1_x0_25", 2, pretrained=path).eval()
+    assert build_of(model).options == {"activation": "relu6"}
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(model(images), source(images))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"padding": "symmetric"}, "trained with padding='same_tf'; this mobilenet_v1_x0_25 has padding='symmetric'"),
+        ({"small_input": False}, "trained with small_input=True; this mobilenet_v1_x0_25 has small_input=False"),
+        ({"activation": "relu6", "bn_eps": 0.1}, "with activation='relu', bn_eps=0.001; this"),
+    ],
+)
+def test_options_that_contradict_a_model_file_are_refused_by_name(write_model, given, message):
+    path, _ = write_model(small_input=True, padding="same_tf")
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        create_model("mobilenet_v1_x0_25", 2, pretrained=path, **given)
+    assert path in str(caught.value) and "Leave these options out" in str(caught.value)
+
+
+def test_options_for_training_only_may_be_others_than_a_model_files(write_model):
+    path, _ = write_model("efficientnet_lite0", padding="same_tf", drop_rate=0.1)
+    build = build_of(create_model("efficientnet_lite0", 2, pretrained=path, drop_rate=0.5, drop_connect=0.0))
+    assert build.options == {"padding": "same_tf", "drop_rate": 0.5, "drop_connect": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("resnet50_v1_5", "resnet50"), ("mobilenet_v1_x1_0", "mobilenet_v1_x0_5")]
+)
+def test_a_model_file_of_another_network_is_refused(write_model, name, wanted):
+    path, _ = write_model(name)
+    for load in (lambda: create_model(wanted, 2, pretrained=path), lambda: load_weights(create_model(wanted, 2), path)):
+        with pytest.raises(UserError, match=f"is a {name}, not a {wanted}: create {name} for it"):
+            load()
+
+
+def test_a_network_made_otherwise_than_a_model_file_says_is_not_filled(write_model):
+    path, source = write_model(padding="same_tf")
+    model = create_model("mobilenet_v1_x0_25", 2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(UserError, match=r"padding='same_tf'; this mobilenet_v1_x0_25 has padding='symmetric'"):
+        load_weights(model, path)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    same = load_weights(create_model("mobilenet_v1_x0_25", 2, padding="same_tf"), path)
+    assert torch.equal(same.classifier.weight, source.classifier.weight)
+    assert build_of(same).origin == "keras" and build_of(same).classes == ("cat", "dog")
+    with pytest.raises(UserError, match="says itself what its weights expect: leave origin='torchvision' out"):
+        load_weights(model, path, "torchvision")
+
+
+def rewrite_metadata(path, **changes):
+    """Put other metadata into a model file, as a damaged or hostile one may have them."""
+    from safetensors.torch import load_file, save_file
+
+    length = int.from_bytes(Path(path).read_bytes()[:8], "little")
+    values = json.loads(json.loads(Path(path).read_bytes()[8 : 8 + length])["__metadata__"]["depthwise"])
+    save_file(load_file(path), path, metadata={"depthwise": json.dumps(values | changes)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"geometry": [0.5, 0.5]}, "the model file is damaged: its metadata do not fit: geometry="),
+        ({"geometry": {"image_size": 40, "mean": [0.5], "std": [0.0]}}, "the model file is damaged"),
+        ({"options": None}, "its metadata do not fit: options=None"),
+        ({"options": {"widht": 1.0}}, "the options in it do not fit: .*did you mean width"),
+        (
+            {"classes": ["cat"]},
+            "damaged: it names 1 classes and colours of 3 channels, but its weights are for 2 and 3",
+        ),
+        ({"kind": "checkpoint"}, "a checkpoint to go on from, not a model; take best.safetensors beside it"),
+        ({"model": "os:getcwd"}, "is a os:getcwd, not a mobilenet_v1_x0_25"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_an_error_that_names_the_file(write_model, changes, message):
+    path, _ = write_model()
+    rewrite_metadata(path, **changes)
+    with pytest.raises(UserError, match=message) as caught:
+        create_model("mobilenet_v1_x0_25", 2, pretrained=path)
+    assert path in str(caught.value)

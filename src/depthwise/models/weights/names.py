@@ -87,7 +87,10 @@ def legacy_senet(model: Network) -> Pairs:
 
 
 def _residuals(model: Network) -> Pairs:
+    """Blocks of the form x + branch(x); those of seresnet18_preact are called nothing there."""
     for ours, stage, index, block in blocks_of(model):
+        if not hasattr(block, "branch"):
+            continue
         at = f"layer{stage + 1}.{index}"
         for number in range(len(block.get_submodule("branch")._modules)):
             yield from _unit(f"{ours}.branch.{number}", f"{at}.conv{number + 1}", f"{at}.bn{number + 1}")

@@ -19,6 +19,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CAFFE = ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))  # means of red, green, blue
 LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
+PACKAGED = {"package:imagenet": IMAGENET, "package:advprop": HALF}
+"""Colours of the efficientnet-pytorch package's two kinds of weights, by the origins that tell them apart."""
 AS_IS = "as-is"
 """The origin of weights that need nothing: the network is as it should be."""
 LIBRARIES = ("torchvision", "timm", "keras", "package", AS_IS)
@@ -31,6 +33,8 @@ class Expected:
     settings: dict[str, Any]
     """Options of the network that have no influence on shapes."""
     preprocessing: Preprocessing | None = None
+    classes: tuple[str, ...] = ()
+    """Their names, where a file says them."""
 
     @property
     def effect(self) -> tuple[Any, ...]:
@@ -95,7 +99,7 @@ def expected(origin: str, spec: ModelSpec) -> Expected:
     if library == "keras":
         return _keras(spec)
     if library == "package":
-        return Expected({"padding": "same_tf", "bn_eps": 1e-3}, Preprocessing(*LITE, resample="bicubic"))
+        return _package(origin, spec)
     raise UserError(
         f"origin={origin!r} is not known{suggest(library, list(LIBRARIES))}\nOrigins: {', '.join(LIBRARIES)}"
     )
@@ -136,8 +140,23 @@ def _keras(spec: ModelSpec) -> Expected:
     return Expected(settings, Preprocessing(*(IMAGENET if spec.family == "efficientnet" else HALF), crop_share=1.0))
 
 
+def _package(origin: str, spec: ModelSpec) -> Expected:
+    """`efficientnet-pytorch` cuts out the whole picture's centre, `efficientnet-lite` leaves a border."""
+    settings = {"padding": "same_tf", "bn_eps": 1e-3}
+    if spec.family == "efficientnet_lite" and origin == "package":
+        return Expected(settings, Preprocessing(*LITE, resample="bicubic"))
+    if spec.family == "efficientnet" and origin in PACKAGED:
+        return Expected(settings, Preprocessing(*PACKAGED[origin], resample="bicubic", crop_share=1.0))
+    known = ", ".join(name for name, _ in candidates("package", spec))
+    why = "means weights with different colours" if known and origin == "package" else f"is none of {spec.name}'s"
+    raise UserError(f"origin {origin!r} {why}; give one of: {known or AS_IS}")
+
+
 def candidates(library: str, spec: ModelSpec) -> Iterator[tuple[str, Expected]]:
-    """Yield every origin of public weights that this library's naming may mean, with what it expects."""
+    """Yield every origin of weights that this library's naming may mean, with what it expects."""
+    if library == "package":
+        origins = {"efficientnet": tuple(PACKAGED), "efficientnet_lite": ("package",)}.get(spec.family, ())
+        yield from ((origin, expected(origin, spec)) for origin in origins)
     for row in public_weights():
         if row.network == spec.name and row.origin.startswith(f"{library}:"):
             found = expected(row.origin, spec)

@@ -13,10 +13,12 @@ from depthwise.errors import UserError
 from depthwise.models.blocks import Network
 from depthwise.models.create import Build, build_model, build_of, keep_build
 from depthwise.models.registry import ModelSpec
+from depthwise.models.weights.adapting import adapt
 from depthwise.models.weights.cached import fetch
-from depthwise.models.weights.load import adapt, fill, identify
+from depthwise.models.weights.card import as_said, read_file_card
+from depthwise.models.weights.fitting import fit
+from depthwise.models.weights.load import fill, identify
 from depthwise.models.weights.origins import Public, public_weights
-from depthwise.models.weights.reading import preprocessing_in
 
 PACKAGES = {
     "efficientnet_lite0": (
@@ -34,6 +36,7 @@ def create_pretrained(
     build: Build,
     pretrained: str,
     *,
+    small_input: bool | None = None,
     origin: str | None = None,
     is_adapted: bool = True,
     console: Quiet | None = None,
@@ -41,26 +44,28 @@ def create_pretrained(
     """Return the network with the weights that `pretrained` means, for the classes and channels of `build`.
 
     `pretrained`: "package", "torchvision", "timm" (the most accurate known), "torchvision:NAME" or "timm:NAME", or a
-    file, whose origin may be given. Without `is_adapted`, the classes and channels stay those of the weights. Raises
-    UserError when there are none for this network, or they cannot be had.
+    file, whose origin may be given. `small_input` and the options of `build` are those that were asked for; the others
+    come from a model file of ours, or are the network's. Without `is_adapted`, the classes and channels stay those of
+    the weights. Raises UserError when there are none for this network, or they cannot be had.
     """
     if not isinstance(pretrained, str | Path):
         raise UserError(f"pretrained={pretrained!r} is not package, torchvision, timm or a file")
     path, known = locate(spec, str(pretrained), console or Quiet())
     origin = known or origin
+    card = read_file_card(path)
+    build = as_said(card, spec, build, small_input) if card else replace(build, small_input=bool(small_input))
     with torch.device("meta"):
         template = build_model(spec, replace(build, num_classes=spec.num_classes, in_channels=spec.in_channels))
     found = identify(template, path, origin)
     num_classes, in_channels = found.num_classes or build.num_classes, found.in_channels or build.in_channels
-    model = build_model(spec, replace(build, num_classes=num_classes, in_channels=in_channels))
+    theirs = replace(build, num_classes=num_classes, in_channels=in_channels)
+    with torch.device("meta"):
+        fit(found, build_model(spec, theirs))  # no memory is asked for before the file is seen to fill it
+    model = build_model(spec, theirs)
     assert isinstance(model, Network)  # identify has seen to it
     fill(replace(found, model=model), origin)
-    own = build_of(model)
-    if own.preprocessing is None:
-        own = replace(own, preprocessing=preprocessing_in(path))
-    if num_classes == IMAGENET_CLASSES and own.origin:
-        own = replace(own, classes=imagenet_classes())
-    keep_build(model, own)
+    if card is None and num_classes == IMAGENET_CLASSES and build_of(model).origin:
+        keep_build(model, replace(build_of(model), classes=imagenet_classes()))
     if is_adapted:
         adapt(model, build)
     return model

@@ -1,6 +1,5 @@
 """From a file of weights to tensors, without running anything that is in it."""
 
-import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from depthwise.errors import UserError
-from depthwise.models.create import Preprocessing
 from depthwise.models.weights.keras import read_h5
 
 NESTED = ("state_dict", "model", "state_dict_ema", "model_state", "net")
@@ -32,19 +30,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise UserError(f"{path}: an archive of Keras; save its weights alone: model.save_weights('x.weights.h5')")
         return read_h5(path)
     return _read_pickled(path)
-
-
-def preprocessing_in(path: Path) -> Preprocessing | None:
-    """Return what the weights in a model file of ours expect of pictures; None for other files."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            geometry = json.loads((file.metadata() or {})["depthwise"])["geometry"]
-        resample, crop_share = geometry.get("resample", "bilinear"), geometry.get("crop_share", 1.0)
-        return Preprocessing(tuple(geometry["mean"]), tuple(geometry["std"]), resample, crop_share)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
-        return None
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
