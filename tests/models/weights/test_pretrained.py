@@ -280,3 +280,24 @@ def test_metadata_that_make_no_sense_are_an_error_that_names_the_file(write_mode
     with pytest.raises(UserError, match=message) as caught:
         create_model("mobilenet_v1_x0_25", 2, pretrained=path)
     assert path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("classifier.weight", (10**8, 0)),
+        ("classifier.weight", ()),
+        ("classifier.weight", (0, 256)),
+        ("stem.conv.weight", (8, 10**8, 0, 3)),
+        ("stem.conv.weight", (8,)),
+    ],
+)
+def test_counts_are_believed_only_of_tensors_that_fit(tmp_path, monkeypatch, name, shape):
+    tensors = create_model("mobilenet_v1_x0_25", 2).state_dict()
+    torch.save({**tensors, name: torch.zeros(shape)}, tmp_path / "x.pth")
+    made, make = [], pretrained.build_model
+    monkeypatch.setattr(pretrained, "build_model", lambda spec, build: made.append(build) or make(spec, build))
+    with pytest.raises(UserError, match=re.escape("misshapen: ") + f".*{name}") as caught:
+        create_model("mobilenet_v1_x0_25", 2, pretrained=str(tmp_path / "x.pth"))
+    assert "x.pth does not fit" in str(caught.value)
+    assert max(max(build.num_classes, build.in_channels) for build in made) <= 1000
