@@ -12,9 +12,11 @@ from depthwise import artifact
 from depthwise.artifact import Card
 from depthwise.data.geometry import Geometry
 from depthwise.errors import UserError
+from depthwise.models.blocks import ConvNormAct
 from depthwise.models.create import build_of, create_model
 from depthwise.models.registry import model_info
-from depthwise.models.weights import pretrained
+from depthwise.models.weights import load as loading
+from depthwise.models.weights import names, pretrained
 from depthwise.models.weights.load import load_weights
 from depthwise.models.weights.origins import best_top1, expected, public_weights
 
@@ -83,6 +85,38 @@ def test_grey_pictures_give_what_their_three_equal_channels_gave():
     x = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(grey(x), colour(x.expand(1, 3, 64, 64)), rtol=1e-4, atol=1e-4)
     assert len(build_of(grey).preprocessing.mean) == build_of(grey).in_channels == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [("resnet18", "torchvision"), ("resnet18", "keras"), ("densenet121", "torchvision"), ("nin", "torchvision")],
+)
+def test_grey_pictures_give_the_same_with_channels_of_different_colours(tmp_path, monkeypatch, name, origin):
+    """With torchvision's means and deviations, and with Caffe's: everywhere but at the border."""
+    torch.manual_seed(0)
+    weights = create_model(name, 2)
+    for layer in weights.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_()
+    torch.save(weights.state_dict(), tmp_path / "x.pth")
+    monkeypatch.setattr(pretrained, "locate", lambda *_: (tmp_path / "x.pth", origin))
+    monkeypatch.setattr(loading, "_recognise", lambda *_: ("own", names.own))
+    colour, grey = (create_model(name, 2, in_channels, pretrained="x").eval() for in_channels in (3, 1))
+    photo = torch.rand(1, 1, 64, 64)
+    before, after = (first_layer(model)(normalised(photo, model)) for model in (colour, grey))
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(after[inner], before[inner], rtol=1e-4, atol=1e-5 * before.detach().abs().max().item())
+
+
+def first_layer(model):
+    """The first convolution, with its batch norm where it has one."""
+    return next(m for m in model.modules() if isinstance(m, torch.nn.Conv2d | ConvNormAct))
+
+
+def normalised(photo, model):
+    expects = build_of(model).preprocessing
+    mean, std = (torch.tensor(colours)[:, None, None] for colours in (expects.mean, expects.std))
+    return (photo - mean) / std
 
 
 def test_other_numbers_of_channels_are_refused():
