@@ -325,3 +325,27 @@ def test_torchvisions_googlenet_is_refused_with_the_name_of_the_network_that_it_
     ):
         with pytest.raises(UserError, match=r"(?s)(missing|misshapen): .*create googlenet_torchvision for it"):
             load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("stem.conv.weight", torch.ones(8, 3, 3, 3, dtype=torch.int8), "point numbers: stem.conv.weight int8"),
+        ("classifier.bias", torch.ones(5, dtype=torch.complex64), "point numbers: classifier.bias complex64"),
+        ("classifier.bias", torch.tensor([0, 0, 0, 0, float("nan")]), "NaN or infinite values: classifier.bias. The"),
+        ("classifier.bias", torch.full((5,), 1e300, dtype=torch.float64), "NaN or infinite values: classifier.bias"),
+    ],
+)
+def test_values_that_are_no_weights_are_refused_and_the_model_stays(name, value, message):
+    model = create_model("mobilenet_v1_x0_25", num_classes=5)
+    before = model.state_dict()[name].clone()
+    with pytest.raises(UserError, match=message):
+        load_weights(model, {**model.state_dict(), name: value})
+    assert torch.equal(model.state_dict()[name], before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_come_in(dtype):
+    model = create_model("mobilenet_v1_x0_25", num_classes=5)
+    tensors = {n: v.to(dtype) if v.is_floating_point() else v for n, v in model.state_dict().items()}
+    assert load_weights(model, tensors).stem.conv.weight.dtype == torch.float32

@@ -12,9 +12,11 @@ from depthwise import artifact
 from depthwise.artifact import Card
 from depthwise.data.geometry import Geometry
 from depthwise.errors import UserError
+from depthwise.models.blocks import ConvNormAct
 from depthwise.models.create import build_of, create_model
 from depthwise.models.registry import model_info
-from depthwise.models.weights import pretrained
+from depthwise.models.weights import load as loading
+from depthwise.models.weights import names, pretrained
 from depthwise.models.weights.load import load_weights
 from depthwise.models.weights.origins import best_top1, expected, public_weights
 
@@ -83,6 +85,38 @@ def test_grey_pictures_give_what_their_three_equal_channels_gave():
     x = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(grey(x), colour(x.expand(1, 3, 64, 64)), rtol=1e-4, atol=1e-4)
     assert len(build_of(grey).preprocessing.mean) == build_of(grey).in_channels == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [("resnet18", "torchvision"), ("resnet18", "keras"), ("densenet121", "torchvision"), ("nin", "torchvision")],
+)
+def test_grey_pictures_give_the_same_with_channels_of_different_colours(tmp_path, monkeypatch, name, origin):
+    """With torchvision's means and deviations, and with Caffe's: everywhere but at the border."""
+    torch.manual_seed(0)
+    weights = create_model(name, 2)
+    for layer in weights.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_()
+    torch.save(weights.state_dict(), tmp_path / "x.pth")
+    monkeypatch.setattr(pretrained, "locate", lambda *_: (tmp_path / "x.pth", origin))
+    monkeypatch.setattr(loading, "_recognise", lambda *_: ("own", names.own))
+    colour, grey = (create_model(name, 2, in_channels, pretrained="x").eval() for in_channels in (3, 1))
+    photo = torch.rand(1, 1, 64, 64)
+    before, after = (first_layer(model)(normalised(photo, model)) for model in (colour, grey))
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(after[inner], before[inner], rtol=1e-4, atol=1e-5 * before.detach().abs().max().item())
+
+
+def first_layer(model):
+    """The first convolution, with its batch norm where it has one."""
+    return next(m for m in model.modules() if isinstance(m, torch.nn.Conv2d | ConvNormAct))
+
+
+def normalised(photo, model):
+    expects = build_of(model).preprocessing
+    mean, std = (torch.tensor(colours)[:, None, None] for colours in (expects.mean, expects.std))
+    return (photo - mean) / std
 
 
 def test_other_numbers_of_channels_are_refused():
@@ -280,3 +314,24 @@ def test_metadata_that_make_no_sense_are_an_error_that_names_the_file(write_mode
     with pytest.raises(UserError, match=message) as caught:
         create_model("mobilenet_v1_x0_25", 2, pretrained=path)
     assert path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("classifier.weight", (10**8, 0)),
+        ("classifier.weight", ()),
+        ("classifier.weight", (0, 256)),
+        ("stem.conv.weight", (8, 10**8, 0, 3)),
+        ("stem.conv.weight", (8,)),
+    ],
+)
+def test_counts_are_believed_only_of_tensors_that_fit(tmp_path, monkeypatch, name, shape):
+    tensors = create_model("mobilenet_v1_x0_25", 2).state_dict()
+    torch.save({**tensors, name: torch.zeros(shape)}, tmp_path / "x.pth")
+    made, make = [], pretrained.build_model
+    monkeypatch.setattr(pretrained, "build_model", lambda spec, build: made.append(build) or make(spec, build))
+    with pytest.raises(UserError, match=re.escape("misshapen: ") + f".*{name}") as caught:
+        create_model("mobilenet_v1_x0_25", 2, pretrained=str(tmp_path / "x.pth"))
+    assert "x.pth does not fit" in str(caught.value)
+    assert max(max(build.num_classes, build.in_channels) for build in made) <= 1000

@@ -1,6 +1,8 @@
 """Files of weights: safetensors, PyTorch's pickles under guard, Keras' HDF5 in three layouts."""
 
 import pickle
+import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -161,3 +163,106 @@ def test_biases_before_a_batch_norm_are_taken_up_by_its_mean():
     _fold_biases(tensors)
     assert tensors["x_bn.running_mean"].tolist() == [4.0, 3.0]  # (y + b - m) = (y - (m - b))
     assert "x_conv.bias" not in tensors
+
+
+def save_h5(path, change):
+    """Write a small Keras file whose first kernel `change` may put elsewhere: change(group of the layer, name)."""
+    with h5py.File(path, "w") as file:
+        write_named(file)
+        del file["Conv1"]["Conv1/kernel:0"]
+        change(file["Conv1"]["Conv1"], "kernel:0")
+    return path
+
+
+def unwritten(group, name):
+    group.create_dataset(name, (10**10,), "float32", chunks=(10**6,))
+
+
+def kept_outside(group, name):
+    Path(group.file.filename).with_name("secret").write_bytes(b"\x00" * 48)
+    group.create_dataset(name, (12,), "float32", external=[("secret", 0, 48)])
+
+
+def virtual(group, name):
+    with h5py.File(Path(group.file.filename).with_name("other.h5"), "w") as file:
+        file["secret"] = np.zeros(12, "float32")
+    layout = h5py.VirtualLayout((12,), "float32")
+    layout[:] = h5py.VirtualSource("other.h5", "secret", (12,))
+    group.create_virtual_dataset(name, layout)
+
+
+def link(group, name):
+    with h5py.File(Path(group.file.filename).with_name("other.h5"), "w") as file:
+        file["secret"] = np.zeros(12, "float32")
+    group[name] = h5py.ExternalLink("other.h5", "secret")
+
+
+def words(group, name):
+    group[name] = [b"text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (unwritten, r"conv1\.kernel is of shape \(10000000000,\), more than a file of this size can hold"),
+        (kept_outside, r"conv1\.kernel is kept in another file, which is not read"),
+        (virtual, r"conv1\.kernel is kept in another file, which is not read"),
+        (link, r"'Conv1/kernel:0' in /Conv1/Conv1 is a link to somewhere else, which is not followed"),
+        (words, r"conv1\.kernel is of type .*, not of numbers"),
+    ],
+)
+def test_nothing_is_read_that_a_keras_file_does_not_hold_itself(tmp_path, monkeypatch, change, message):
+    path = save_h5(tmp_path / "x.h5", change)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", refuse_large(h5py.Dataset.__getitem__))
+    with pytest.raises(UserError, match=rf"x\.h5: .*{message}\. Save it anew: model\.save_weights"):
+        read_weights(path)
+
+
+def refuse_large(read):
+    """Let a test fail in place of the machine."""
+
+    def read_small(dataset, key):
+        assert dataset.nbytes < 10**6
+        return read(dataset, key)
+
+    return read_small
+
+
+def test_packed_arrays_of_keras_are_read(tmp_path):
+    kernel = np.random.default_rng(0).normal(size=(64, 64)).astype("float32")
+    path = save_h5(tmp_path / "x.h5", lambda group, name: group.create_dataset(name, data=kernel, compression="gzip"))
+    assert np.array_equal(read_weights(path)["conv1.kernel"].numpy(), kernel)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).as_strided((10**8, 1280), (0, 0)),
+        torch.empty(4, 5, device="meta"),
+        torch.ones(4, 5).to_sparse(),
+    ],
+)
+def test_a_tensor_without_a_number_for_each_place_is_refused(tmp_path, tensor):
+    torch.save({"classifier.weight": tensor}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"x\.pth: classifier\.weight, of shape .*, does not have a number for each"):
+        read_weights(tmp_path / "x.pth")
+
+
+def test_an_archive_that_grows_when_it_is_unpacked_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(10**5)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.namelist():
+            packed.writestr(entry, plain.read(entry))
+    with pytest.raises(UserError, match=r"x\.pth: 40.,... bytes once unpacked, more than the file has"):
+        read_weights(tmp_path / "x.pth")
+
+
+def test_a_table_that_contains_itself_is_named(tmp_path):
+    content = {"epoch": 3}
+    content["model"] = content
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="no table of named tensors"):
+        read_weights(tmp_path / "x.pth")

@@ -1,22 +1,14 @@
-"""Keras' applications: what they call our layers, how their HDF5 files hold them, how their arrays lie.
+"""Keras' applications: what they call our layers, how their arrays lie.
 
-Three layouts exist: the whole model (`model_weights/`), the weights alone as Keras 2 wrote them, and Keras 3's
-`.weights.h5`, where layers are numbered by class and keep their names in an attribute. Kernels lie as
-(H, W, in, out), depthwise ones as (H, W, channels, multiplier), dense ones as (in, out).
+Kernels lie as (H, W, in, out), depthwise ones as (H, W, channels, multiplier), dense ones as (in, out).
 """
-
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from depthwise.errors import UserError, require
 from depthwise.models.blocks import Network
 from depthwise.models.weights.names import Naming, Pairs, blocks_of, has
 
-NORM_VARIABLES = ("gamma", "beta", "moving_mean", "moving_variance")
 SUFFIXES = {
     "gamma": "weight",
     "beta": "bias",
@@ -138,55 +130,6 @@ NAMES: dict[str, Naming] = {
 }
 BLUE_FIRST = ("resnet", "vgg")
 """Families whose Keras weights take blue, green, red, as Caffe's did."""
-
-
-def read_h5(path: Path) -> dict[str, Tensor]:
-    """Return the arrays of a Keras HDF5 file as `layer.variable`, layers in small letters. Raises UserError."""
-    require("h5py", "weights", f"reading {path}")
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            if "layers" in file:
-                found = dict(_numbered_layers(file["layers"]))
-            else:
-                found = dict(_named_layers(file.get("model_weights", file)))
-    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a Keras weights file, or a damaged one: {error}") from error
-    if not found:
-        raise UserError(f"{path}: an HDF5 file, but without the weights of a Keras model")
-    return found
-
-
-def _named_layers(group: Any) -> Iterator[tuple[str, Tensor]]:
-    """Whole models and Keras 2's weights: a group per layer, whose attribute lists its arrays."""
-    for layer in group.attrs["layer_names"]:
-        part = group[layer]
-        for name in part.attrs["weight_names"]:
-            variable = _text(name).rsplit("/", 1)[-1].removesuffix(":0")
-            yield f"{_normal(_text(layer))}.{variable}", _tensor(part[name])
-
-
-def _numbered_layers(group: Any) -> Iterator[tuple[str, Tensor]]:
-    """Keras 3's weights: a group per layer, its name an attribute, its arrays numbered."""
-    for part in group.values():
-        variables = part["vars"]
-        names = NORM_VARIABLES if len(variables) == len(NORM_VARIABLES) else ("kernel", "bias")
-        for number, name in enumerate(names[: len(variables)]):
-            yield f"{_normal(_text(variables.attrs['name']))}.{name}", _tensor(variables[str(number)])
-
-
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
-
-
-def _normal(layer: str) -> str:
-    """Return one spelling for the names of all versions: `Conv/BatchNorm` and `conv_bn` are one layer."""
-    return layer.lower().replace("/", "_").replace("batchnorm", "bn")
-
-
-def _tensor(dataset: Any) -> Tensor:
-    return torch.from_numpy(dataset[()]) if dataset.shape else torch.tensor(dataset[()])
 
 
 def to_torch(tensors: dict[str, Tensor], model: Network, naming: Naming, family: str) -> dict[str, Tensor]:
