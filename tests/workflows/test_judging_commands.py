@@ -17,7 +17,6 @@ from depthwise.data.index import read_index, write_manifest
 from depthwise.deploy.engine import SUFFIXES
 from depthwise.deploy.openvino_engine import to_openvino
 from depthwise.metrics import proportion_interval, upper_bound
-from depthwise.workflows.run_folder import RunFolder
 
 
 def copied(source, target):
@@ -341,78 +340,6 @@ def test_compare_refuses_other_classes(trained, tmp_path, capsys):
     assert run(["train", str(photos), "--out", str(tmp_path / "run"), *FLAGS, "--epochs", "1"]) == 0
     status, reply = ask(capsys, "compare", trained, tmp_path / "run")
     assert status == 2 and "do not know the same classes: only one of them has 'dog', '猫'" in reply.err
-
-
-@pytest.fixture(scope="module")
-def leaky(photos, tmp_path_factory):
-    """A run on ready-made splits, of which two test pictures are copies of training pictures."""
-    data = tmp_path_factory.mktemp("leaky") / "data"
-    for number, split in enumerate(("train", "valid", "test")):
-        write_photos(data / split, per_class=4, seed=number)
-    for name in ("red fox", "猫"):
-        shutil.copy(next((data / "train" / name).iterdir()), data / "test" / name / "copy.png")
-    out = data.parent / "run"
-    assert run(["train", str(data), "--out", str(out), *FLAGS, "--epochs", "2"]) == 0
-    return out
-
-
-def test_test_pictures_that_were_trained_on_are_left_out_and_said(leaky, capsys):
-    status, said = ask(capsys, "evaluate", leaky)
-    assert status == 0 and "on 12 pictures" in said.out
-    assert "2 of these 14 test pictures are copies of pictures that the run used otherwise, and left out" in said.err
-    assert "copy.png (also in train)" in said.err
-    status, said = ask(capsys, "report", leaky, "--test")
-    assert status == 0 and "of 12 test photos are answered rightly" in RunFolder(leaky).test_report.read_text()
-
-
-def test_pictures_that_were_trained_on_are_named_when_somebody_brings_them(leaky, tmp_path, capsys):
-    (tmp_path / "brought").mkdir()
-    for name in ("red fox", "猫", "crème brûlée"):
-        shutil.copytree(leaky.parent / "data/test" / name, tmp_path / "brought" / name)
-    status, said = ask(capsys, "evaluate", leaky, tmp_path / "brought")
-    assert status == 2 and "2 of these 14 test pictures were used otherwise by the run (2 in train)" in said.err
-    assert "copy.png" in said.err and "insist with --allow-other-split" in said.err
-
-
-def test_new_pictures_are_not_called_the_run_s(trained, tmp_path, capsys):
-    new = write_photos(tmp_path / "new", per_class=3, seed=77)
-    page = tmp_path / "new.html"
-    for flags in ((), ("--test",)):
-        status, _ = ask(capsys, "report", trained, "--data", new, "--out", page, "--overwrite", *flags)
-        text = page.read_text(encoding="utf-8")
-        assert (
-            status == 0
-            and "The run has not seen these photos." in text
-            and "of 9 new photos are answered rightly" in text
-        )
-        assert "chose the best epoch" not in text and "set on these very photos" not in text
-    (tmp_path / "alone").mkdir()
-    shutil.copy(trained / "best.safetensors", tmp_path / "alone")
-    ask(capsys, "report", tmp_path / "alone/best.safetensors", "--data", new, "--out", page, "--overwrite")
-    assert "What the model was trained on is not known here" in page.read_text(encoding="utf-8")
-
-
-def test_pictures_without_one_of_the_classes_are_judged_and_it_is_said(trained, tmp_path, capsys):
-    new = write_photos(tmp_path / "new", per_class=3, seed=77)
-    shutil.rmtree(new / "猫")
-    status, said = ask(capsys, "evaluate", trained, new)
-    assert status == 0 and "there are no pictures of '猫'" in said.err and "on 6 pictures" in said.out
-
-
-def test_answers_that_are_no_numbers_end_with_the_photo_s_name(own, capsys, monkeypatch):
-    from depthwise.deploy.predict import Classifier
-
-    real = Classifier.outputs
-
-    def spoil(self, pictures, **how):
-        found = real(self, pictures, **how)
-        found.logits[1] = np.nan
-        return found
-
-    monkeypatch.setattr(Classifier, "outputs", spoil)
-    status, said = ask(capsys, "evaluate", own)
-    assert status == 2 and "the answers to 1 of 6 pictures are no numbers (nan or inf); the first: " in said.err
-    assert "depthwise verify" in said.err
 
 
 def test_groups_count_in_the_rule_too(photos, tmp_path, capsys):
