@@ -21,11 +21,6 @@ def test_calibration_error_by_hand():
     assert calibration_error(STATED, LABELS, 1) == pytest.approx(3 / 4 - 2.95 / 4)  # one bin: means alone count
 
 
-def test_a_photo_that_counts_twice_is_as_two_photos():
-    twice = calibration_error(STATED[[0, 0, 1, 2, 3]], LABELS[[0, 0, 1, 2, 3]])
-    assert calibration_error(STATED, LABELS, weights=np.array([2.0, 1, 1, 1])) == pytest.approx(twice)
-
-
 def test_certainty_falls_into_the_last_bin():
     assert reliability_bins(np.array([[1.0, 0.0]]), np.array([0]), 5)[4].num_images == 1
 

@@ -33,20 +33,14 @@ def reliability_bins(probabilities: NDArray[np.float64], labels: Labels, num_bin
     return [Bin(edges[i], edges[i + 1], int(counts[i]), float(means[i]), float(rights[i])) for i in range(num_bins)]
 
 
-def calibration_error(
-    probabilities: NDArray[np.float64],
-    labels: Labels,
-    num_bins: int = NUM_BINS,
-    weights: NDArray[np.float64] | None = None,
-) -> float:
+def calibration_error(probabilities: NDArray[np.float64], labels: Labels, num_bins: int = NUM_BINS) -> float:
     """Return the expected calibration error: how far the stated and the true share of right answers are apart.
 
     Pictures are binned by their answer's probability, in `num_bins` bins of equal width; the distance of the mean
     probability to the share of right answers in each is averaged, weighted by pictures (Naeini et al. 2015; Guo et al.
-    2017, equation 3). `weights` (N,): how often each picture counts.
+    2017, equation 3).
     """
-    stated, is_right = answers_of(probabilities, labels)
-    return binned_error(stated, is_right, np.ones(len(labels)) if weights is None else weights, num_bins)
+    return binned_error(*answers_of(probabilities, labels), num_bins)
 
 
 def error_by_chance(
@@ -66,10 +60,9 @@ def error_by_chance(
     """
     stated, rng = probabilities.max(axis=1), np.random.default_rng(seed)
     number = np.arange(len(stated)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    ones, num_groups = np.ones(len(stated)), int(number.max()) + 1
+    num_groups = int(number.max()) + 1
     errors = [
-        binned_error(stated, (rng.random(num_groups)[number] < stated).astype(np.float64), ones)
-        for _ in range(drawings)
+        binned_error(stated, (rng.random(num_groups)[number] < stated).astype(np.float64)) for _ in range(drawings)
     ]
     return float(np.quantile(errors, level))
 
@@ -79,12 +72,10 @@ def answers_of(probabilities: NDArray[np.float64], labels: Labels) -> tuple[NDAr
     return probabilities.max(axis=1), (probabilities.argmax(axis=1) == labels).astype(np.float64)
 
 
-def binned_error(
-    stated: NDArray[np.float64], is_right: NDArray[np.float64], weights: NDArray[np.float64], num_bins: int = NUM_BINS
-) -> float:
+def binned_error(stated: NDArray[np.float64], is_right: NDArray[np.float64], num_bins: int = NUM_BINS) -> float:
     """Return the expected calibration error of `answers_of`'s values."""
-    gaps = np.bincount(_places(stated, num_bins), weights=weights * (stated - is_right), minlength=num_bins)
-    return float(np.abs(gaps).sum() / weights.sum())
+    gaps = np.bincount(_places(stated, num_bins), weights=stated - is_right, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(stated))
 
 
 def _places(stated: NDArray[np.float64], num_bins: int) -> NDArray[np.intp]:

@@ -25,7 +25,6 @@ class Chosen:
     records: tuple[Record, ...]
     known: dict[str, str]
     """The other split in which the run had a photo, by the photo's hash; empty where that does not matter."""
-
     origin: Origin
     is_own: bool
     """Whether the run itself says which photos these are."""
