@@ -71,14 +71,21 @@ def test_a_name_that_leads_outside_is_refused_whole(tmp_path, name, evil):
     assert not list(tmp_path.rglob("*evil*"))
 
 
+def test_a_file_beside_the_folder_changes_nothing(tmp_path):
+    index = read_index(zipped(tmp_path / "a.zip", {**FILES, "README.txt": b"hello"}))
+    assert index.classes == ("a", "b")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links")
-def test_links_devices_and_pipes_are_passed_over(tmp_path):
+def test_symbolic_links_devices_and_pipes_are_passed_over_and_hard_links_are_files(tmp_path):
     special = []
     for number, kind in enumerate((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE)):
         info = tarfile.TarInfo(f"photos/a/special{number}.png")
         info.type, info.linkname = kind, "/etc/passwd" if kind == tarfile.SYMTYPE else "photos/a/0.png"
         special.append(info)
-    assert len(read_index(tarred(tmp_path / "a.tar", FILES, *special)).records) == 4
+    records = read_index(tarred(tmp_path / "a.tar", FILES, *special)).records
+    assert [record.path.name for record in records] == ["0.png", "1.png", "special1.png", "0.png", "1.png"]
+    assert records[2].path.read_bytes() == records[0].path.read_bytes()
     link = zipfile.ZipInfo("photos/a/link.png")
     link.external_attr = 0o120777 << 16
     path = zipped(tmp_path / "a.zip", FILES)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
-from depthwise.data.decode import REASONS, Header, decode, read_header
+from depthwise.data.decode import REASONS, Header, decode, decode_with_traits, read_header
 from depthwise.errors import UnusablePicture
 
 EXACT = {
@@ -432,3 +432,21 @@ def test_the_file_is_closed_after_a_failure(tmp_path, content, monkeypatch):
 def test_the_reason_survives_the_way_between_processes():
     error = pickle.loads(pickle.dumps(UnusablePicture("corrupt", "broken")))
     assert (error.reason, error.detail, str(error)) == ("corrupt", "broken", "corrupt: broken")
+
+
+def test_a_png_s_orientation_behind_its_pixels_counts(tmp_path):
+    """Some programs write the eXIf chunk at the end, as PNG's third edition allows."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    early, late = tmp_path / "early.png", tmp_path / "late.png"
+    content = encoded(QUADRANTS[:1], "PNG", exif=exif)
+    early.write_bytes(content)
+    start = content.index(b"eXIf") - 4
+    chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4], "big")]
+    end = content.index(b"IEND") - 4
+    late.write_bytes(content[:start] + content[start + len(chunk) : end] + chunk + content[end:])
+    for path in (early, late):
+        pixels, traits = decode_with_traits(path)
+        assert traits.is_turned
+        assert pixels.shape == (2, 1, 3)
+    assert np.array_equal(decode(early), decode(late))

@@ -1,4 +1,5 @@
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -6,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from depthwise.console import Quiet
+from depthwise.data import contents
 from depthwise.data import examine as module
 from depthwise.data import ledger as ledger_module
 from depthwise.data.audit import Skipped, content_hash
+from depthwise.data.decode import PASSING, decode
 from depthwise.data.examine import examine, examine_all
 from depthwise.data.ledger import Ledger
+from depthwise.errors import UnusablePicture
 
 OLD_S = time.time() - 1000
 
@@ -69,7 +73,7 @@ def test_a_second_look_neither_reads_nor_decodes(tmp_path, save_noise, monkeypat
     aged(bad)
     with Ledger(tmp_path / "cache") as ledger:
         first = examine_all([good, bad], 1, Quiet(), ledger)
-    monkeypatch.setattr(module, "content_hash", refuse)
+    monkeypatch.setattr(contents, "content_hash", refuse)
     monkeypatch.setattr(module, "fingerprint", refuse)
     with Ledger(tmp_path / "cache") as ledger:
         assert examine_all([good, bad], 1, Quiet(), ledger) == first
@@ -108,8 +112,44 @@ def test_a_broken_or_empty_ledger_costs_time_only(tmp_path, save_noise, content)
     (database,) = folder.iterdir()
     database.write_bytes(content)
     path = save_noise(tmp_path / "a.png", 0)
-    with Ledger(folder) as ledger:
-        assert examine(path, ledger).content == content_hash(path)
+    for _ in range(2):
+        with Ledger(folder) as ledger:
+            assert examine(path, ledger).content == content_hash(path)
+    with sqlite3.connect(database) as whole:  # the broken one is gone
+        assert whole.execute("SELECT count(*) FROM pictures").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("reason", ["memory", "unreadable", "missing"])
+def test_a_reason_of_the_moment_is_not_kept(tmp_path, save_noise, ledger, monkeypatch, reason):
+    def failing(*_: object) -> None:
+        raise UnusablePicture(reason, "today")
+
+    path = save_noise(tmp_path / "a.png", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fingerprint", failing)
+        assert examine(path, ledger) == Skipped(path, reason, "today")
+    assert examine(path, ledger).content == content_hash(path)
+
+
+def test_too_little_memory_is_no_word_on_the_picture(tmp_path, save_noise, monkeypatch):
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    path = save_noise(tmp_path / "a.png", 0)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", full)
+    with pytest.raises(UnusablePicture, match="not enough memory") as caught:
+        decode(path)
+    assert caught.value.reason in PASSING
+
+
+def test_another_file_of_the_same_size_and_time_is_looked_at(tmp_path, save_noise, ledger):
+    """As `cp -p` leaves it: only the time of the change of its entry tells."""
+    path = aged(save_noise(tmp_path / "a.bmp", 0))
+    first, inode = examine(path, ledger), path.stat().st_ino
+    other = aged(save_noise(tmp_path / "b.bmp", 1))
+    shutil.copy2(other, path)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (inode, other.stat().st_mtime_ns)
+    assert examine(path, ledger).content == content_hash(path) != first.content
 
 
 def test_two_ledgers_share_a_file_and_none_waits_for_the_other(tmp_path, monkeypatch):
@@ -135,7 +175,7 @@ def test_what_cannot_be_saved_now_is_saved_the_next_time(tmp_path, save_noise, m
         other.execute("BEGIN EXCLUSIVE")
         found = examine(path, ledger)
         ledger.save()
-        monkeypatch.setattr(module, "content_hash", refuse)
+        monkeypatch.setattr(contents, "content_hash", refuse)
         monkeypatch.setattr(module, "fingerprint", refuse)
         assert examine(path, ledger) == found
         other.rollback()

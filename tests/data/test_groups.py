@@ -22,6 +22,13 @@ def test_a_chain_of_more_than_ten_is_reported_and_not_merged(length, is_kept):
     assert grouping.too_large == ([] if is_kept else [list(range(length))])
 
 
+def test_a_burst_of_which_most_pairs_are_confirmed_stays_together_and_its_kind_does_not():
+    burst = [(i, j) for i in range(12) for j in range(i + 1, 12) if (i + j) % 3]
+    assert group_up(92, equal=[], alike=burst, ruled=[]).too_large == []
+    kind = [(i, j) for i in range(51) for j in range(i + 1, 51)]
+    assert group_up(92, equal=[], alike=kind, ruled=[]).too_large == [list(range(51))]
+
+
 @pytest.mark.parametrize(("length", "is_kept"), [(20, True), (21, False)])
 def test_of_a_thousand_pictures_two_percent_may_be_one_shot(length, is_kept):
     grouping = group_up(1000, equal=[], alike=[(0, place) for place in range(1, length)], ruled=[])

@@ -14,6 +14,7 @@ from depthwise.data.index import (
     read_column,
     read_index,
     real_places,
+    scan,
     write_manifest,
 )
 from depthwise.data.quarantine import leave_out, write_quarantine
@@ -409,6 +410,42 @@ def test_other_folders_beside_ready_made_splits_are_left_out_and_named(tmp_path,
     assert index.is_split
     assert any("not a split, left out" in note and "drafts" in note for note in index.notes)
     assert any("hidden folder left out" in note and ".git" in note for note in index.notes)
+
+
+@pytest.mark.parametrize(("train", "test"), [("Training", "Testing"), ("train", "validation"), ("TRAIN", "dev")])
+def test_splits_are_known_by_their_usual_names(tmp_path, train, test):
+    index = read_index(make(tmp_path, *(f"{part}/{name}/1.png" for part in (train, test) for name in ("cat", "dog"))))
+    assert index.classes == ("cat", "dog")
+    assert {record.split for record in index.records} == {"train", "test" if test == "Testing" else "valid"}
+
+
+def test_a_test_folder_without_classes_is_left_out_and_named(tmp_path):
+    """As Kaggle deals out photos: those of the test have no labels."""
+    index = read_index(make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/1.png", "test/2.png"))
+    assert (index.classes, {record.split for record in index.records}) == (("cat", "dog"), {"train"})
+    assert any("no class folders in it, left out" in note and "test" in note for note in index.notes)
+
+
+def test_one_that_may_be_a_split_among_classes_is_told(tmp_path):
+    index = read_index(make(tmp_path, "train/steam/1.png", "train/diesel/1.png", "bus/1.png"))
+    assert index.classes == ("bus", "train")
+    assert any("taken for one class, 'train'" in note for note in index.notes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_linked_folders_are_followed_once(tmp_path):
+    make(tmp_path, "photos/cat/1.png", "photos/dog/1.png", "elsewhere/2.png")
+    (tmp_path / "photos/cat/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos/cat/round").symlink_to(tmp_path / "photos/cat")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "elsewhere")
+    index = read_index(tmp_path / "photos")
+    assert [place for place, _, _ in pairs(index)] == ["cat/1.png", "cat/more/2.png", "dog/1.png"]
+
+
+def test_a_group_that_a_spreadsheet_would_compute_is_escaped_and_comes_back(tmp_path):
+    write_manifest(tmp_path / "s.csv", [Record(str(tmp_path / "a.png"), "x", "train", "", "=1+1")])
+    assert ",'=1+1" in (tmp_path / "s.csv").read_text()
+    assert scan(tmp_path / "s.csv").records[0].group == "=1+1"
 
 
 def test_classes_called_train_and_test_are_classes_when_they_hold_no_folders(tmp_path, save_noise):

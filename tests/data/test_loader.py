@@ -203,3 +203,13 @@ def test_views_are_shown_in_turn():
         usual = list(epoch_batches(plain, config, epoch=epoch, workers=0))
         assert labels(shown) == labels(usual)
         assert equal(shown, usual) if value is None else all((batch.images == value).all() for batch in shown)
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_small_pictures_of_progressive_training_show_as_much(epoch, monkeypatch):
+    """--short-side 16 16 of 8 px shows half of a side, whatever the epoch's size."""
+    seen = []
+    monkeypatch.setattr("depthwise.data.loader.augment", lambda *a: seen.append((a[5].short_side, a[6])) or a[0][a[1]])
+    config = TrainConfig(epochs=4, batch_size=8, short_side=(16, 32), crop=0.0, flip=False, progressive=4)
+    list(epoch_batches(dataset(8), config, epoch=epoch, workers=0))
+    assert seen == [(((8, 16), 4) if epoch == 0 else ((16, 32), 8))]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthwise.data.order import batch_sizes, deal, epoch_order, mix, sample_id, uniform
+from depthwise.data.order import batch_sizes, deal, epoch_order, mix, name_copies, sample_id, uniform
 
 SEEDS = st.integers(0, 2**32 - 1)
 EPOCHS = st.integers(0, 10_000)
@@ -114,3 +114,12 @@ def test_parts_cover_all_in_order_and_differ_by_one_at_most(num_samples, num_par
     assert [index for part in parts for index in range(num_samples)[part]] == list(range(num_samples))
     sizes = [part.stop - part.start for part in parts]
     assert len(sizes) == num_parts and max(sizes) - min(sizes) <= 1 and sizes == sorted(sizes, reverse=True)
+
+
+def test_each_copy_has_a_name_of_its_own_and_the_first_keeps_the_content_s():
+    ids = np.array([5, 7, 5, 9, 5, 7], np.uint64)
+    named = name_copies(ids)
+    assert len(set(named.tolist())) == 6
+    assert named[[0, 1, 3]].tolist() == [5, 7, 9]
+    assert name_copies(ids[[0, 1, 3]]).tolist() == [5, 7, 9]
+    assert len(name_copies(ids[:0])) == 0

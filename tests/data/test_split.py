@@ -50,6 +50,29 @@ def test_every_picture_is_placed_once_and_its_copies_with_it(pictures, seed, val
     assert all(len(side) == 1 for side in sides.values())
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_one_large_group_takes_no_split_over(seed):
+    pictures = [(content(0), "a")] * 80 + [(content(number), "a") for number in range(1, 21)]
+    assert Counter(split(pictures, seed)) == {"train": 80, "test": 15, "valid": 5}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_of_any_size_leave_a_split_about_its_share(seed):
+    """A dozen patients of 3 to 60 photos."""
+    sizes = [3, 5, 8, 12, 18, 20, 25, 30, 40, 45, 55, 60]
+    pictures = [(content(number), "a") for number, size in enumerate(sizes) for _ in range(size)]
+    found = Counter(split(pictures, seed))
+    goal = 0.15 * len(pictures)
+    assert all(abs(found[side] - goal) < goal for side in ("valid", "test"))
+    assert found["train"] > 0.5 * len(pictures)
+
+
+def test_where_only_large_groups_are_left_the_smallest_make_up_the_minimum():
+    pictures = [(content(number), "a") for number, size in enumerate((100, 90, 80, 70)) for _ in range(size)]
+    found = split(pictures, valid=0.1, test=0.1)
+    assert Counter(found) == {"train": 190, "test": 70, "valid": 80}
+
+
 @given(pictures_with_copies(), SEEDS, FRACTIONS, FRACTIONS)
 def test_every_split_gets_something_of_every_class(pictures, seed, valid, test):
     places = split(pictures, seed, valid, test)

@@ -1,7 +1,9 @@
+import itertools
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from depthwise.console import Quiet
@@ -9,7 +11,7 @@ from depthwise.data.audit import Skipped
 from depthwise.data.examine import examine_all
 from depthwise.data.ledger import Ledger
 from depthwise.data.likeness import ALIKE, ALIKE_BY_KIND, likeness, small_grey
-from depthwise.data.twins import Search, find_twins
+from depthwise.data.twins import RADII, Search, find_twins
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from plant import edited, scene
@@ -76,3 +78,27 @@ def test_look_alikes_of_one_kind_are_not_the_same_but_a_copy_among_them_is(tmp_p
     assert found.least == ALIKE_BY_KIND
     assert named(names, found) == {("c07", "copy")}
     assert "look alike by their kind" in found.notes[0]
+
+
+def test_a_cut_out_is_found_whichever_comes_first(tmp_path, monkeypatch):
+    whole = scene(np.random.default_rng(3), (512, 512))
+    part = whole.crop((51, 51, 461, 461))
+    assert likeness(small_grey(part), small_grey(whole)) == 0 != likeness(small_grey(whole), small_grey(part))
+    monkeypatch.setattr("depthwise.data.twins._propose", lambda prints: (np.array([[0, 1]]), RADII[-1]))
+    for number, names in enumerate((("a", "b"), ("b", "a"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = search(folder, **dict(zip(names, (whole, part), strict=True)))[1]
+        assert [twins.likeness for twins in found.pairs] == [pytest.approx(0.977, abs=0.05)]
+
+
+def test_a_camera_that_stands_still_is_not_compared_with_itself_for_hours(tmp_path, monkeypatch):
+    monkeypatch.setattr("depthwise.data.twins.FREE_AT_FIRST", 50)
+    frame = np.asarray(scene(np.random.default_rng(0), (120, 120)))
+    frames = {}
+    for number in range(40):
+        frames[f"f{number:02d}"] = frame.copy()
+        frames[f"f{number:02d}"][number, number] ^= 1  # another picture, and the same look
+    names, found = search(tmp_path, **{name: Image.fromarray(pixels) for name, pixels in frames.items()})
+    assert found.radius == 0
+    assert named(names, found) == set(itertools.pairwise(names))

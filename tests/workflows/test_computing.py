@@ -76,7 +76,7 @@ def test_a_measured_choice_is_stored_and_never_made_again(photos, tmp_path, monk
     monkeypatch.setattr(choice, "_time", lambda step: asked.append(step) or 1.0 / len(asked))  # the later, the faster
     config, console = replace(CONFIG, kernels="torch", epochs=1), Listening()
     dw.train(photos, tmp_path / "run", config, console=console)
-    assert "A step as measured on this machine: float32 1 s, bfloat16 0.5 s." in console.lines
+    assert "A step of 8 pictures on this machine: float32 1 s, bfloat16 0.5 s." in console.lines
     assert any(line.endswith("on cpu, bfloat16.") for line in console.lines)
     monkeypatch.setattr(computing, "choose", lambda *arguments: pytest.fail("chosen again"))
     dw.train(photos, tmp_path / "run", replace(config, epochs=2), resume="auto", console=console)

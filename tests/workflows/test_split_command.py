@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 import depthwise as dw
 from depthwise.cli import run
 from depthwise.console import Quiet
+from depthwise.data.audit import content_hash
 from depthwise.data.decode import decode
 from depthwise.data.index import read_index
 from depthwise.errors import UserError
@@ -190,7 +191,7 @@ def in_groups(result, key) -> None:
     """Each group is on one side, and there are groups on several."""
     places = defaultdict(set)
     for record in result.records:
-        if key(record.path):
+        if key(record.path) is not None:
             places[key(record.path)].add(record.split)
     assert all(len(found) == 1 for found in places.values())
     assert len({min(found) for found in places.values()}) == 3
@@ -419,3 +420,55 @@ def test_look_alikes_by_the_hundred_are_reported_and_not_merged(tmp_path, capsys
     assert run(["split", str(tmp_path / "photos"), "--out", str(tmp_path / "s.csv")]) == 0
     assert "60 pictures look alike in one chain" in capsys.readouterr().err
     assert set(Counter(sides(tmp_path / "s.csv").values())) == {"train", "valid", "test"}
+
+
+def test_renumbered_photos_keep_their_sides(tmp_path):
+    folder, manifest = scenes(tmp_path / "photos", 20), tmp_path / "s.csv"
+    first = split(folder, manifest)
+    before = {record.hash: record.split for record in first.records}
+    gone = content_hash(folder / "a" / "000.png")
+    (folder / "a" / "000.png").unlink()
+    for number in range(1, 20):
+        (folder / "a" / f"{number:03d}.png").rename(folder / "a" / f"{number - 1:03d}.png")
+    after = {record.hash: record.split for record in split(folder, manifest).records}
+    assert after == {hash_: side for hash_, side in before.items() if hash_ != gone}
+
+
+def test_a_photo_that_was_changed_in_place_stays(tmp_path):
+    folder, manifest = scenes(tmp_path / "photos", 20), tmp_path / "s.csv"
+    before = {record.path: record.split for record in split(folder, manifest).records}
+    path = next(path for path, side in before.items() if side == "test")
+    scene(np.random.default_rng(12345), (64, 48)).save(path)
+    assert {record.path: record.split for record in split(folder, manifest).records} == before
+
+
+def test_a_burst_in_a_small_folder_stays_together(tmp_path):
+    folder = scenes(tmp_path / "photos", 40)
+    shot = np.asarray(scene(np.random.default_rng(99), (64, 48))).astype(int)
+    for number in range(12):
+        noisy = shot + np.random.default_rng(number).integers(-2, 3, shot.shape)
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(folder / "a" / f"burst{number:02d}.png")
+    result = split(folder, tmp_path / "s.csv")
+    assert len({record.split for record in result.records if record.path.name.startswith("burst")}) == 1
+    assert "66 pairs of near duplicates; they are kept in one split" in result.notes
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"), [("prefix:patient", "no file's name begins so"), ("exif-time:60", "the time in its EXIF")]
+)
+def test_a_rule_that_groups_nothing_is_an_error(tmp_path, rule, reason):
+    folder = scenes(tmp_path / "photos", 10)
+    with pytest.raises(UserError, match=reason):
+        split(folder, tmp_path / "s.csv", dw.SplitConfig(group_by=rule))
+
+
+@pytest.mark.parametrize("value", ["²", "nan", "inf", "-1", "x"])
+def test_seconds_are_a_number(tmp_path, value):
+    with pytest.raises(UserError, match="needs parent, prefix"):
+        split(scenes(tmp_path / "photos", 10), tmp_path / "s.csv", dw.SplitConfig(group_by=f"exif-time:{value}"))
+
+
+def test_large_groups_that_miss_the_shares_are_told(tmp_path):
+    folder = patients(tmp_path / "photos", range(3), shots=range(6))
+    result = split(folder, tmp_path / "s.csv", dw.SplitConfig(group_by="parent"))
+    assert "test has 33% of the pictures, not 15%: groups stay whole, and some are large" in result.notes

@@ -29,16 +29,16 @@ def is_archive(path: Path) -> bool:
 
 
 def unpacked(path: Path) -> Path:
-    """Return the folder with the archive's files, unpacked once per content; a single folder in it is gone into.
+    """Return the folder with the archive's files, unpacked once per content; a single folder in it is gone into, whatever files lie beside it.
 
-    Links, devices and pipes in it are passed over. Raises UserError when a name leads outside, when it unpacks to too
+    Symbolic links, devices and pipes in it are passed over. Raises UserError when a name leads outside, when it unpacks to too
     much, and when it is broken or encrypted; nothing is left of it then.
     """
     target = cache_folder() / "archives" / content_hash(path)
     if not target.is_dir():
         _unpack_whole(path, target)
-    entries = [entry for entry in target.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-    return entries[0] if len(entries) == 1 and entries[0].is_dir() and _holds_folders(entries[0]) else target
+    inside = [place for place in target.iterdir() if place.is_dir() and not place.name.startswith((".", "__MACOSX"))]
+    return inside[0] if len(inside) == 1 and _holds_folders(inside[0]) else target
 
 
 def _holds_folders(folder: Path) -> bool:
@@ -109,7 +109,7 @@ def _members(path: Path) -> Generator[Member, None, None]:
         return
     with tarfile.open(path) as archive_:
         for member in archive_:
-            yield member.name, partial(archive_.extractfile, member) if member.isreg() else None
+            yield member.name, partial(archive_.extractfile, member) if member.isreg() or member.islnk() else None
         _check_end(archive_)
 
 

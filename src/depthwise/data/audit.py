@@ -1,4 +1,4 @@
-"""One look at every file before anything is built on it."""
+"""What reading many files takes: threads, hashes, and a word for each file that was left out."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence

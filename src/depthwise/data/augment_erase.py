@@ -5,7 +5,7 @@ import numpy as np
 from depthwise.data.order import Ids, mix, uniform
 from depthwise.data.warp import Images
 
-IS_ERASED, AREA, RATIO, LEFT, TOP, NOISE = 161, 162, 163, 164, 165, 166  # salts
+IS_ERASED, AREA, RATIO, LEFT, TOP, NOISE = 201, 202, 203, 204, 205, 206  # salts
 AREAS, RATIOS = (0.02, 0.4), (0.3, 1 / 0.3)
 """Share of the picture; height over width (Zhong et al. 2017, arXiv:1708.04896, section 4.2)."""
 

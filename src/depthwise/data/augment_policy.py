@@ -17,7 +17,7 @@ from depthwise.data.augment_maps import about_centre, identity
 from depthwise.data.order import Ids, uniform
 from depthwise.data.warp import Images, Maps
 
-KIND, SIGN, LEVEL = 141, 142, 143  # salts, plus 3 times the number of the operation
+KIND, SIGN, LEVEL = 141, 142, 143  # salts, plus 3 times the number of the operation: to 182
 NUM_LEVELS = 31  # of TrivialAugment
 MOST = 10.0
 """RandAugment's largest magnitude."""

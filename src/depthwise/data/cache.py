@@ -18,14 +18,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from depthwise.console import Quiet
+from depthwise.console import Quiet, shown
 from depthwise.data.audit import Skipped, content_hash, parallel
 from depthwise.data.augment_maps import identity, in_pixels
 from depthwise.data.contents import contents_of
 from depthwise.data.decode import Pixels, decode, decode_image
 from depthwise.data.geometry import Geometry, apply_to_image
 from depthwise.data.index import Record
-from depthwise.data.order import Ids, sample_id
+from depthwise.data.order import Ids, name_copies, sample_id
 from depthwise.data.pack import HASH_BYTES, picture_sum, value_counts
 from depthwise.data.store import CannotStore, Store, Work
 from depthwise.data.warp import warp
@@ -127,6 +127,14 @@ class _Decoding:
         return read_picture(path, self.geometry, is_draft=self.is_draft)
 
 
+def _warn_of_changed(records: Sequence[Record], kept: Sequence[Record], console: Quiet) -> None:
+    """Say how many pictures are not those that a manifest names."""
+    stated = {record.place: record.hash for record in records if record.hash}
+    changed = [record for record in kept if stated.get(record.place, record.hash) != record.hash]
+    if changed:
+        console.warn(f"{len(changed)} pictures have changed since their hash was noted, e.g. {shown(changed[0].place)}")
+
+
 @contextmanager
 def load(
     records: Sequence[Record],
@@ -155,6 +163,7 @@ def load(
         except CannotStore as error:
             console.warn(f"Decoded pictures are kept for this run only: {error}")
         else:
+            _warn_of_changed(records, loaded[0].records, console)
             yield loaded
             return
     with _room((len(records), *shape), folder) as images:
@@ -167,13 +176,14 @@ def load(
             else:
                 images[len(kept)] = pixels
                 kept.append(record)
+        _warn_of_changed(records, kept, console)
         yield _dataset(images[: len(kept)], kept, classes, geometry.image_size), skipped
 
 
 def _dataset(images: Pixels, records: Sequence[Record], classes: Sequence[str], image_size: int) -> Dataset:
     number = {name: index for index, name in enumerate(classes)}
     labels = np.array([number[record.label] for record in records], np.int64)
-    ids = np.array([sample_id(record.hash) for record in records], np.uint64)
+    ids = name_copies(np.array([sample_id(record.hash) for record in records], np.uint64))
     return Dataset(images, labels, ids, tuple(records), image_size)
 
 
@@ -199,7 +209,7 @@ def _from_store(
 
     contents = [content for _, content in readable]
     pack = store.fetch(Work(decoding.kind, contents, decoding.shape, read_known), workers, console)
-    kept = [replace(r, hash=r.hash or content) for r, content in readable if content not in pack.skipped]
+    kept = [replace(r, hash=content) for r, content in readable if content not in pack.skipped]
     bad = [Skipped(r.path, *pack.skipped[content]) for r, content in readable if content in pack.skipped]
     bad += [_why_unreadable(record.path) for record, content in zip(records, found, strict=True) if not content]
     return replace(_dataset(pack.images, kept, classes, image_size), sums=pack.sums, counts=pack.counts), bad
@@ -225,7 +235,7 @@ def read_with(
 
     def read_one(record: Record) -> tuple[Record, T | Skipped]:
         found = read(record.path)
-        if not record.hash and not isinstance(found, Skipped):
+        if not isinstance(found, Skipped):
             record = replace(record, hash=content_hash(record.path))
         return record, found
 

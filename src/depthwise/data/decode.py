@@ -57,7 +57,10 @@ REASONS = {
     "truncated": "the file ends before its picture does",
     "corrupt": "the picture's data are broken",
     "unsupported": "a kind of pixels that is not supported",
+    "memory": "there is not enough memory to decode it; try --workers 1",
 }
+PASSING = ("missing", "not_a_file", "unreadable", "memory")
+"""Reasons that say nothing of what a file holds: the next look may find another."""
 
 
 class Header(NamedTuple):
@@ -112,6 +115,8 @@ def _decode(path: str | os.PathLike[str], channels: Channels, at_least: int | No
             if draft_size:
                 image.draft(image.mode, draft_size)
             image.load()
+            if image.format == "PNG":  # its EXIF may stand behind its pixels
+                traits = traits._replace(is_turned=_orientation(image) > 1)
             if image.format in ("JPEG", "MPO") and is_cut(image, opened.content(), num_pixels, draft_size):
                 raise _unusable("truncated")
             return _converted(_upright(image), channels), traits
@@ -189,6 +194,8 @@ def _unusable(reason: str, detail: str = "") -> UnusablePicture:
 
 
 def _broken(error: Exception) -> UnusablePicture:
+    if isinstance(error, MemoryError):
+        return _unusable("memory")
     text = str(error) or type(error).__name__
     is_cut = isinstance(error, EOFError) or "truncated" in text.lower()
     return _unusable("truncated" if is_cut else "corrupt", "" if is_cut else text.splitlines()[0][:120])
@@ -215,7 +222,7 @@ def _traits(image: Image.Image) -> Traits:
     layout = str(getattr(image, "tile", ""))
     return Traits(
         format=kind,
-        is_turned=_orientation(image) > 1,
+        is_turned=kind != "PNG" and _orientation(image) > 1,
         is_animated=is_animated,
         is_16_bit=image.mode.startswith("I") or ";16" in layout,
         is_cmyk=image.mode == "CMYK",

@@ -1,12 +1,12 @@
 """One look at every file before anything is built on it."""
 
-import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from depthwise.console import Quiet
-from depthwise.data.audit import Skipped, content_hash, parallel
+from depthwise.data.audit import Skipped, parallel
+from depthwise.data.contents import content_of
+from depthwise.data.decode import PASSING
 from depthwise.data.fingerprint import Fingerprint, fingerprint
 from depthwise.data.ledger import Found, Ledger
 from depthwise.errors import UnusablePicture
@@ -14,15 +14,12 @@ from depthwise.errors import UnusablePicture
 
 def examine(path: Path, ledger: Ledger) -> Fingerprint | Skipped:
     """Decode and measure a picture, or say why it cannot be used; what `ledger` knows is not computed again."""
-    try:
-        status = os.stat(path)
-        is_file = stat.S_ISREG(status.st_mode)  # reading from a pipe could block for ever
-        content = (ledger.content_of(path, status) or content_hash(path)) if is_file else ""
-    except (OSError, ValueError):
-        content = ""
-    found = (ledger.found(content) if content else None) or _look(path, content)
-    if content:
-        ledger.tell(path, status, content, found)
+    content = content_of(path, ledger)
+    found = ledger.found(content) if content else None
+    if found is None:
+        found = _look(path, content)
+        if content and not (isinstance(found, tuple) and found[0] in PASSING):
+            ledger.tell(content, found)
     return Skipped(path, *found) if isinstance(found, tuple) else found
 
 

@@ -17,7 +17,7 @@ LOOK_SIDE = 256
 """Longest side, px, at which contrast and sharpness are measured: they must not depend on a photo's megapixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """A usable picture, without its pixels."""
 

@@ -4,7 +4,9 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import ExifTags, Image
 
@@ -12,6 +14,7 @@ from depthwise.data.decode import FORMATS
 from depthwise.data.index import read_column
 from depthwise.errors import UserError
 
+T = TypeVar("T")
 RULES = "parent, prefix:REGEX, exif-time:SECONDS or csv:COLUMN"
 
 
@@ -21,7 +24,7 @@ def rule_groups(rule: str | None, paths: Sequence[Path], source: Path) -> list[l
     parent: pictures in the same folder; prefix: those whose names start with the same text, as far as the expression
     matches; exif-time: those taken at most so many seconds after one another; csv: those with the same text in a column
     of `source`; None: there are none. What the rule says nothing of stands alone. Raises UserError for a rule that it
-    cannot follow.
+    cannot follow, or that says nothing of any picture.
     """
     if rule is None:
         return []
@@ -34,13 +37,28 @@ def rule_groups(rule: str | None, paths: Sequence[Path], source: Path) -> list[l
         except re.error as error:
             raise UserError(f"--group-by {rule}: not a regular expression: {error}") from error
         matches = [pattern.match(path.name) for path in paths]
-        return gather([match.group() if match else "" for match in matches])
-    if kind == "exif-time" and value.replace(".", "", 1).isdigit():
-        return _bursts([taken_at(path) for path in paths], float(value))
+        return gather(_told(rule, [match.group() if match else "" for match in matches], "no file's name begins so"))
+    if kind == "exif-time" and (gap_s := _seconds(value)) is not None:
+        return _bursts(_told(rule, [taken_at(path) for path in paths], "no picture has the time in its EXIF"), gap_s)
     if kind == "csv" and value:
         column = read_column(source, value)
-        return gather([column.get(path, "") for path in paths])
+        return gather(_told(rule, [column.get(path, "") for path in paths], "the column is empty"))
     raise UserError(f"--group-by {rule}: needs {RULES}")
+
+
+def _told(rule: str, words: list[T], reason: str) -> list[T]:
+    """Return what a rule says of each picture. Raises UserError when it says nothing of any: it is not what was meant."""
+    if words and all(word in ("", None) for word in words):
+        raise UserError(f"--group-by {rule}: groups none of the {len(words)} pictures: {reason}")
+    return words
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < inf else None
 
 
 def taken_at(path: Path) -> float | None:

@@ -1,11 +1,15 @@
 """Which pictures have to stay on one side: pure functions over pairs and groups, given by places in a list."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import combinations
+from math import comb
 from typing import NamedTuple
 
 MAX_SHARE, MAX_SMALL = 0.02, 10
-"""A chain of look-alikes of more than this share of the pictures, or this many, is no longer taken for one shot."""
+"""A chain of look-alikes of more than this share of the pictures, or this many, is no longer taken for one shot..."""
+MAX_BURST, DENSE = 50, 0.5
+"""... unless it is a burst: up to so many pictures of which so many of all pairs are look-alikes themselves."""
 Pair = tuple[int, int]
 
 
@@ -27,17 +31,24 @@ def group_up(number: int, equal: Iterable[Pair], alike: Sequence[Pair], ruled: I
     """Return what stays together of `number` pictures: equal ones, groups by rule, and confirmed look-alikes.
 
     Look-alikes of look-alikes stay on one side too, or a confirmed pair would be torn apart; but only while such a
-    chain is at most 2 % of the pictures (or 10): a larger one says that all pictures of this kind look alike.
+    chain is at most 2 % of the pictures (or 10): a larger one says that all pictures of this kind look alike. A burst
+    of up to 50, in which most pairs are confirmed and not only neighbours, stays together whatever its share.
     """
     equal = list(equal)
     chains = _members(_connect(number, [*equal, *alike]))
     limit = max(MAX_SMALL, MAX_SHARE * number)
-    too_large = [chain for chain in chains if len(chain) > limit]
+    known = {(min(pair), max(pair)) for pair in (*equal, *alike)}
+    too_large = [chain for chain in chains if len(chain) > limit and not _is_burst(chain, known)]
     apart = {place for chain in too_large for place in chain}
     links = [*equal, *(pair for pair in alike if pair[0] not in apart)]
     links += [(group[0], other) for group in ruled for other in group[1:]]
     labels = _connect(number, links)
     return Grouping(labels, [chain for chain in too_large if len({labels[place] for place in chain}) > 1])
+
+
+def _is_burst(chain: Sequence[int], known: Container[Pair]) -> bool:
+    pairs = comb(len(chain), 2)
+    return len(chain) <= MAX_BURST and sum(pair in known for pair in combinations(chain, 2)) >= DENSE * pairs
 
 
 def grow(number: int, links: Iterable[Pair], ruled: Iterable[Sequence[int]], fixed: Mapping[int, str]) -> Growth:

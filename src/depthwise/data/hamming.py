@@ -20,10 +20,10 @@ CHUNK = 2**22
 """Pairs that are compared at a time: bounds memory."""
 
 
-def near_pairs(hashes: Hashes, radius: int) -> Pairs:
+def near_pairs(hashes: Hashes, radius: int, most_equal: int = MOST_EQUAL) -> Pairs:
     """Return every (i, j), i < j, whose hashes differ in at most `radius` bits (11 at most), as (P, 2), sorted.
 
-    One exception: of many equal hashes, each is paired with the next MOST_EQUAL only, and the first ones stand for
+    One exception: of many equal hashes, each is paired with the next `most_equal` only, and the first ones stand for
     all before others; or a thousand white pages would be half a million pairs.
     """
     if not 0 <= radius <= MAX_RADIUS:
@@ -32,9 +32,9 @@ def near_pairs(hashes: Hashes, radius: int) -> Pairs:
     found = [_in_band(unique, band, radius) for band in range(BANDS)]
     near = np.unique(np.concatenate(found), axis=0)
     members = np.split(np.argsort(place, kind="stable"), np.cumsum(counts)[:-1])
-    pairs = [_all_pairs(members[i][:MOST_EQUAL], members[j][:MOST_EQUAL]) for i, j in near.tolist()]
+    pairs = [_all_pairs(members[i][:most_equal], members[j][:most_equal]) for i, j in near.tolist()]
     pairs += [
-        np.stack([m[:-step], m[step:]], axis=1) for m in members for step in range(1, min(len(m), MOST_EQUAL + 1))
+        np.stack([m[:-step], m[step:]], axis=1) for m in members for step in range(1, min(len(m), most_equal + 1))
     ]
     if not pairs:
         return np.empty((0, 2), np.int64)

@@ -16,7 +16,11 @@ from depthwise.data.split import SPLITS
 from depthwise.data.table import csv_line, harmless, original, read_table
 from depthwise.errors import UserError
 
-SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 COLUMNS = ("path", "class", "split", "hash", "group")
 SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "lost+found", "System Volume Information", "$RECYCLE.BIN")
 """Nobody's classes; the last three lie on a disk's top and often cannot be read."""
@@ -108,12 +112,20 @@ def _check_usable(index: Index) -> None:
 
 def _read_folder(root: Path) -> Index:
     names, hidden, loose = _folders(root)
-    parts = [name for name in names if name.lower() in SPLIT_FOLDERS and _folders(root / name)[0]]
-    if len(parts) < 2 or "train" not in map(str.lower, parts):
-        return Index(root, *_read_classes(root, ""))
+    named = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
+    parts = [name for name in named if _folders(root / name)[0]]
+    if len(named) < 2 or "train" not in (named[name] for name in parts):
+        records_, notes_ = _read_classes(root, "")
+        deep = [
+            f"{root / name} has folders of its own and is taken for one class, {name!r}; if it is a split, move what is "
+            "no split from beside it"
+            for name in parts
+        ]
+        return Index(root, records_, (*notes_, *deep))
     records: list[Record] = []
     notes = _passed_over(root, hidden, loose)
-    notes += [f"not a split, left out: {root / name}" for name in names if name not in parts]
+    notes += [f"not a split, left out: {root / name}" for name in names if name not in named]
+    notes += [f"no class folders in it, left out: {root / name}" for name in named if name not in parts]
     for name in parts:
         more_records, more_notes = _read_classes(root / name, SPLIT_FOLDERS[name.lower()])
         records += more_records
@@ -183,14 +195,23 @@ def find_pictures(folder: Path) -> tuple[list[str], int]:
     """
     places: list[str] = []
     num_other = 0
-    for place, folders, names in os.walk(folder, onerror=_refuse_unreadable):
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+    seen = {os.path.realpath(folder)}  # links to folders are followed, but to each folder once
+    for place, folders, names in os.walk(folder, onerror=_refuse_unreadable, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name) and _is_new(place, name, seen))
         for name in sorted(names):
             if is_picture_name(name):
                 places.append(os.path.join(place, name))
             elif not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
                 num_other += 1
     return places, num_other
+
+
+def _is_new(place: str, name: str, seen: set[str]) -> bool:
+    """Tell whether a folder was not come to before, and note it: links can lead round in circles."""
+    real = os.path.realpath(os.path.join(place, name))
+    is_new = real not in seen
+    seen.add(real)
+    return is_new
 
 
 def _check_names(index: Index) -> None:
@@ -228,7 +249,7 @@ def _read_manifest(path: Path) -> Index:
         content = row.get("hash") or ""
         if content and (len(content) != 32 or set(content) - set("0123456789abcdef")):
             raise UserError(f"{path}, line {number}: hash {content!r} is not 32 hexadecimal digits; leave it empty")
-        name, group = sys.intern(original(row[label])), row.get("group") or ""
+        name, group = sys.intern(original(row[label])), original(row.get("group") or "")
         records.append(Record(_place(folder, row), name, split, content, group))
     repeated = [place for place, count in Counter(record.place for record in records).items() if count > 1]
     if repeated:
@@ -258,7 +279,7 @@ def write_manifest(path: Path, records: Iterable[Record]) -> None:
     """Write splits.csv: paths relative to its folder where they can be (same drive), with forward slashes."""
     lines, name_of = [csv_line(COLUMNS)], naming(path.parent)
     for record in records:
-        cells = (name_of(record.path), harmless(record.label), record.split, record.hash, record.group)
+        cells = (name_of(record.path), harmless(record.label), record.split, record.hash, harmless(record.group))
         lines.append(csv_line(cells))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

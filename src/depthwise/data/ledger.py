@@ -18,11 +18,11 @@ from depthwise.data.decode import Traits
 from depthwise.data.fingerprint import Fingerprint
 from depthwise.files import cache_folder
 
-VERSION = 2
+VERSION = 3
 """Of what is measured and how; what another version found is not used."""
 TABLES = """
-CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, content TEXT)
-    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,
+    inode INTEGER, content TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pictures (content TEXT PRIMARY KEY, found TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pairs (first TEXT, second TEXT, likeness REAL, PRIMARY KEY (first, second)) WITHOUT ROWID;
 """
@@ -32,12 +32,13 @@ READ = {
     "pairs": "SELECT * FROM pairs WHERE first = ? AND second = ?",
 }
 WRITE = {
-    "files": "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)",
+    "files": "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
     "pictures": "INSERT OR REPLACE INTO pictures VALUES (?, ?)",
     "pairs": "INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)",
 }
 SAVE_EVERY = 1000
 """Rows that wait to be written."""
+BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 TIMEOUT_S = 5.0
 """How long to wait for another process, which writes for a moment."""
 SETTLED_NS = 2 * 10**9
@@ -52,24 +53,29 @@ class Ledger:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.lock = Lock()  # several threads look at pictures
-        self.database = self._open(folder or cache_folder())
+        self.path = (folder or cache_folder()) / f"pictures-{VERSION}.sqlite"
+        self.database = self._open() or self._open() or _in_memory()
         self.waiting = _none_waiting()
         self.num_told = 0
 
-    def _open(self, folder: Path) -> sqlite3.Connection:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            database = _connect(folder / f"pictures-{VERSION}.sqlite")
+    def _open(self) -> sqlite3.Connection | None:
+        """Return the file's connection; None where it cannot be used. A broken file is removed: it is only a cache."""
+        with suppress(OSError, sqlite3.Error):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            database = _connect(self.path)
             try:
                 database.execute("PRAGMA synchronous = OFF")  # a lost cache is no loss
                 database.executescript(TABLES)
-            except sqlite3.Error:
+                return database
+            except sqlite3.Error as error:
                 database.close()
-                raise
-        except (OSError, sqlite3.Error):
-            database = _connect(":memory:")
-            database.executescript(TABLES)
-        return database
+                self._remove_broken(error)
+        return None
+
+    def _remove_broken(self, error: sqlite3.Error) -> None:
+        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in BROKEN:
+            with suppress(OSError):
+                self.path.unlink()
 
     def __enter__(self) -> "Ledger":
         return self
@@ -92,13 +98,16 @@ class Ledger:
                     self.database.executemany(WRITE[table], rows.values())
                 self.database.execute("COMMIT")
                 self.waiting = _none_waiting()
+            except sqlite3.Error as error:
+                self._remove_broken(error)  # for the next process
+                raise
             finally:
                 self.database.rollback()  # nothing, after a COMMIT
 
     def content_of(self, path: Path, stat: os.stat_result) -> str | None:
-        """Return the content hash of the file as it was when it had this size, time and inode, if it is known."""
+        """Return the content hash of the file as it was when it had this size, these times and this inode, if it is known."""
         row = self._read("files", os.fsencode(path))
-        return str(row[-1]) if row and row[1:4] == _state(stat) else None
+        return str(row[-1]) if row and row[1:5] == _state(stat) else None
 
     def found(self, content: str) -> Found | None:
         """Return what is known of the picture with this content hash."""
@@ -110,14 +119,13 @@ class Ledger:
             return values[0], values[1]
         return Fingerprint(**{**values, "traits": Traits(*values["traits"])})
 
-    def tell(self, path: Path, stat: os.stat_result, content: str, found: Found) -> None:
-        """Keep what was found."""
+    def tell(self, content: str, found: Found) -> None:
+        """Keep what the picture with this content hash is."""
         values = found if isinstance(found, tuple) else asdict(found)
-        self.tell_content(path, stat, content)
         self._tell("pictures", (content,), json.dumps(values))
 
     def tell_content(self, path: Path, stat: os.stat_result, content: str) -> None:
-        """Keep what the file holds while it has this size, time and inode."""
+        """Keep what the file holds while it has this size, these times and this inode."""
         if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
             self._tell("files", (os.fsencode(path),), *_state(stat), content)
 
@@ -149,6 +157,12 @@ class Ledger:
             self.save()
 
 
+def _in_memory() -> sqlite3.Connection:
+    database = _connect(":memory:")
+    database.executescript(TABLES)
+    return database
+
+
 def _none_waiting() -> dict[str, dict[Row, Row]]:
     """Return room for what is told and not yet written: by table, rows by their keys."""
     return {table: {} for table in WRITE}
@@ -159,6 +173,6 @@ def _connect(place: Path | str) -> sqlite3.Connection:
     return sqlite3.connect(place, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
 
-def _state(stat: os.stat_result) -> tuple[int, int, int]:
+def _state(stat: os.stat_result) -> tuple[int, int, int, int]:
     inode = stat.st_ino & (2**63 - 1)  # SQLite's integers are signed, Windows' file numbers may be larger
-    return stat.st_size, stat.st_mtime_ns, inode
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, inode

@@ -1,6 +1,7 @@
 """Batches of a data set, each a pure function of its position, made a little ahead of the network by threads."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -94,15 +95,18 @@ def epoch_batches(
     num_parts: int = 1,
 ) -> Iterator[Batch]:
     """Yield what the network is shown in an epoch (0 is the first) of a run, from batch number `start` on."""
-    dataset = dataset.in_epoch(epoch)
+    dataset, how = dataset.in_epoch(epoch), resolve(config)
+    side = epoch_size(epoch, config.epochs, config.progressive, dataset.side)
+    low, high = how.short_side
+    scale = side / dataset.side  # small pictures show as much as large ones
     return training_batches(
         dataset,
         seed=config.seed,
         epoch=epoch,
         start=start,
         batch_size=config.batch_size,
-        how=resolve(config),
-        side=epoch_size(epoch, config.epochs, config.progressive, dataset.side),
+        how=replace(how, short_side=(round(scale * low), round(scale * high))),
+        side=side,
         workers=workers,
         parts=parts,
         num_parts=num_parts,

@@ -10,12 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.uint64]
-AGAIN, SHUFFLE = 21, 22  # salts: of a picture's further turns, and of a balanced order
+AGAIN, SHUFFLE, COPY = 21, 22, 23  # salts: of a picture's further turns, of a balanced order, of copies
 
 
 def sample_id(content_hash: str) -> int:
     """Return 64 bits that name a sample by its content, wherever the file lies: the hash's first 16 hex digits."""
     return int(content_hash[:16], 16)
+
+
+def name_copies(ids: Ids) -> Ids:
+    """Return the ids with one of its own for each further picture of the same content: shown elsewhere, cut otherwise."""
+    order = np.argsort(ids, kind="stable")
+    is_first = np.r_[True, ids[order][1:] != ids[order][:-1]][: len(ids)]
+    if is_first.all():
+        return ids
+    places = np.arange(len(ids))
+    turns = np.empty(len(ids), np.uint64)
+    turns[order] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    with np.errstate(over="ignore"):
+        return np.where(turns == 0, ids, mix(ids + turns, COPY))
 
 
 def mix(ids: Ids | int, *salts: int) -> Ids:

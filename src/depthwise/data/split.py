@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from depthwise.data.order import mix, sample_id
 from depthwise.errors import UserError
 
@@ -25,9 +27,10 @@ def stratified_split(
     """Return 'train', 'valid' or 'test' for each picture, by class, so that each split has each class's share.
 
     `units` are hashes; pictures with equal ones stay on one side. The order within a class is a hash of (seed, unit),
-    so a picture's place depends neither on a file's name nor on what else is there. `fixed` places stay and count
-    towards the shares; `minimum` pictures of each class go to valid and test at least. Raises UserError naming the
-    classes that have too few.
+    so it depends neither on files' names nor on what else is there; test takes what it lacks in this order, then valid,
+    each passing over a unit that would overshoot by more than is lacking. `fixed` places stay and count towards the
+    shares; `minimum` pictures of each class go to valid and test at least. Raises UserError naming the classes that
+    have too few.
     """
     fixed = fixed or {}
     free = by_class(units, classes, [index for index in range(len(units)) if index not in fixed])
@@ -41,6 +44,7 @@ def stratified_split(
         dealt = _fill(
             [len(members[unit]) for unit in order],
             {split: goal for split, goal in goals.items() if goal > 0},
+            minimum,
             needs_train=not settled[name, "train"],
         )
         for unit, split in zip(order, dealt, strict=True):
@@ -84,21 +88,33 @@ def by_class(units: Sequence[str], classes: Sequence[str], indices: Sequence[int
 
 def in_order(members: Mapping[str, list[int]], seed: int) -> list[str]:
     """Return the units in the order in which they are dealt out."""
-    return sorted(members, key=lambda unit: int(mix(sample_id(unit), seed, SALT)[0]))
+    units = list(members)
+    ranks = mix(np.array([sample_id(unit) for unit in units], np.uint64), seed, SALT)
+    return [units[place] for place in np.argsort(ranks, kind="stable")]
 
 
-def _fill(sizes: list[int], goals: Mapping[str, int], *, needs_train: bool) -> list[str]:
-    """Place units in order: test until it has its goal, then valid, the rest to train; each gets at least one."""
-    waiting = list(goals.items())
-    placed: list[str] = []
-    have = 0
-    for index, size in enumerate(sizes):
-        num_left = len(sizes) - index
-        if waiting and have and (have >= waiting[0][1] or num_left < len(waiting) + needs_train):
-            waiting.pop(0)
-            have = 0
-        placed.append(waiting[0][0] if waiting else "train")
-        have += size
+def _fill(sizes: Sequence[int], goals: Mapping[str, int], minimum: int, *, needs_train: bool) -> list[str]:
+    """Place units in order: test until it has its goal, then valid, the rest to train; each gets at least one.
+
+    A unit that would overshoot a goal by more than is lacking goes elsewhere, so that one large group does not take a
+    split over; where only such units are left, the smallest make up the `minimum`.
+    """
+    placed = ["train"] * len(sizes)
+    free = list(range(len(sizes)))
+    for number, (split, goal) in enumerate(goals.items(), 1):
+        most = max(1, len(free) - (len(goals) - number) - needs_train)  # the others need one each
+        taken, have = [], 0
+        for place in free:
+            if have < goal and len(taken) < most and sizes[place] <= 2 * (goal - have):
+                taken.append(place)
+                have += sizes[place]
+        for place in sorted(set(free) - set(taken), key=lambda place: (sizes[place], place)):
+            if have < min(goal, minimum) and len(taken) < most:
+                taken.append(place)
+                have += sizes[place]
+        for place in taken:
+            placed[place] = split
+        free = [place for place in free if placed[place] == "train"]
     return placed
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from depthwise import files
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, parallel
-from depthwise.data.decode import Pixels
+from depthwise.data.decode import PASSING, Pixels
 from depthwise.data.pack import Pack, Writer, picture_sum, read_pack, value_counts
 from depthwise.locks import locked
 
@@ -122,6 +122,7 @@ class Store:
         self._make_room(work.num_bytes)
         temporary = path.with_suffix(".tmp")  # one name: what a killed process left is written over
         skipped: dict[str, tuple[str, str]] = {}
+        added: set[str] = set()
         try:
             writer = Writer(temporary, len(work.contents), work.shape)
             with writer.file:
@@ -133,6 +134,9 @@ class Store:
                         skipped[content] = found.reason, found.detail
                     else:
                         writer.add(content, *found)
+                        added.add(content)
+                if added & skipped.keys():
+                    raise CannotStore("a picture could be read, and a copy of it could not")
                 writer.close(skipped)
             files.replace(temporary, path)  # not synced: sums tell what a power cut leaves behind
         finally:
@@ -207,6 +211,8 @@ def _picture(
     if pixels is None or picture_sum(pixels) != old_sum:
         found = work.read(number)
         if isinstance(found, Skipped):
+            if found.reason in PASSING:  # a pack is for good
+                raise CannotStore(str(found))
             return found
         pixels = found
     return pixels, picture_sum(pixels), value_counts(pixels)

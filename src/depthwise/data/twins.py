@@ -13,7 +13,7 @@ from depthwise.console import Quiet
 from depthwise.data.audit import parallel
 from depthwise.data.decode import decode
 from depthwise.data.fingerprint import Fingerprint
-from depthwise.data.hamming import Pairs, near_pairs
+from depthwise.data.hamming import MOST_EQUAL, Pairs, near_pairs
 from depthwise.data.ledger import Ledger
 from depthwise.data.likeness import ALIKE, ALIKE_BY_KIND, likeness, small_grey
 from depthwise.errors import UnusablePicture
@@ -21,7 +21,8 @@ from depthwise.errors import UnusablePicture
 RADII = (2, 4, 6, 8, 10)
 MAX_PROPOSED = 2
 """Pairs per picture, in the mean: where more look alike, hashes tell little, and only nearer ones are proposed."""
-FREE = 1000
+FREE, FREE_AT_FIRST = 1000, 10_000
+"""Pairs more that may be proposed; at the first radius, which only a camera that stands still makes too wide."""
 MANY = 0.25
 """Proposed pairs per picture from which on the share of wrong ones tells whether all are of one kind."""
 FLAT = 4.0
@@ -92,11 +93,15 @@ def _propose(prints: Sequence[Fingerprint]) -> tuple[Pairs, int]:
     """Return pairs whose looks, or middle and look, are near, and the largest radius that was affordable."""
     number = len(prints)
     hashes = np.array([p.look for p in prints] + [p.inner_look for p in prints], np.uint64)
-    best, reached = np.empty((0, 2), np.int64), 0
+
+    def within(radius: int, most_equal: int) -> Pairs:
+        pairs = near_pairs(hashes, radius, most_equal) % max(1, number)
+        return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+
+    best, reached = within(0, 1), 0  # before a camera that stands still: each with the next one
     for radius in RADII:
-        pairs = near_pairs(hashes, radius) % max(1, number)
-        pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
-        if reached and len(pairs) > FREE + MAX_PROPOSED * number:
+        pairs = within(radius, MOST_EQUAL)
+        if len(pairs) > (FREE if reached else FREE_AT_FIRST) + MAX_PROPOSED * number:
             break
         best, reached = pairs, radius
     return best, reached
@@ -122,8 +127,12 @@ def _compare(
         known = ledger.likeness(*key)
         if known is not None:
             return known
-        first, second = small(pair[0]), small(pair[1])
-        found = likeness(first, second) if first and second else 0.0
+        first, second = (small(place) for place in sorted(pair, key=lambda place: prints[place].content))
+        if not first or not second:
+            return 0.0
+        found = likeness(first, second)
+        if found < ALIKE_BY_KIND:  # a cut-out may be found in the whole picture, and not the other way round
+            found = max(found, likeness(second, first))
         ledger.tell_likeness(*key, found)
         return found
 

@@ -8,7 +8,7 @@ from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
 from depthwise.errors import UserError
-from depthwise.training.choice import Wish, check_can, choose, warn_of_precision
+from depthwise.training.choice import MOST_IMAGES, Wish, check_can, choose, warn_of_precision
 from depthwise.training.compute import Method
 from depthwise.training.distributed import Group
 from depthwise.training.step import Task
@@ -68,7 +68,7 @@ def settle_method(request: Request, start: Plan, card: Card, device: str, num_im
     choice = choose(task, Wish(**wishes), num_trained, console)
     if choice.times_s:
         times = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in choice.times_s.items())
-        console.say(f"A step as measured on this machine: {times}.")
+        console.say(f"A step of {min(task.batch_size, MOST_IMAGES)} pictures on this machine: {times}.")
     return choice.method
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from depthwise.data.split import SPLITS, fold_of, stratified_split
 from depthwise.data.twins import Search, equal_pixels, find_twins
 from depthwise.errors import UserError
 
+FAR = 0.2
+"""A split that misses its share by more than this share of it is told."""
 RULE_FORGOTTEN = (
     "the old manifest has groups that are not of look-alikes: new pictures join them only where --group-by gives the "
     "rule again"
@@ -163,14 +165,29 @@ def place(
         Skipped(records[index].path, "torn", f"resembles pictures in {' and in '.join(sides)}")
         for index, sides in sorted(growth.torn.items())
     ]
-    notes = _notes(looked, grouping.too_large, equal, len(pairs) - len(equal))
+    notes = _notes(looked, grouping.too_large, equal, len({*links} - {*equal}))
     if previous:
         notes.append(f"{len(fixed)} pictures stay where they were, {len(dealt) - len(fixed)} are new")
         if len(dealt) > len(fixed) and not ruled and _are_by_rule(old_groups, len(records), pairs):
             notes.append(RULE_FORGOTTEN)
-    if ruled:
-        notes.append(f"{len(ruled)} groups by {config.group_by}, {sum(map(len, ruled))} pictures in them")
+    if config.group_by is not None:
+        num_alone = len(records) - sum(map(len, ruled))
+        alone = f"; the other {num_alone} stand alone" if num_alone else ""
+        notes.append(f"{len(ruled)} groups by {config.group_by}, {sum(map(len, ruled))} pictures in them{alone}")
+    if not previous:
+        notes += _missed_shares(dealt, config)
     return dealt, torn, notes
+
+
+def _missed_shares(dealt: Sequence[Record], config: SplitConfig) -> Iterator[str]:
+    """Yield a note for each split that groups keep far from its share."""
+    if max(Counter(record.group for record in dealt if record.group).values(), default=0) <= 2:
+        return
+    found = Counter(record.split for record in dealt)
+    for split, wanted in (("valid", config.valid), ("test", config.test)):
+        share = found[split] / len(dealt)
+        if abs(share - wanted) > FAR * wanted:
+            yield f"{split} has {share:.0%} of the pictures, not {wanted:.0%}: groups stay whole, and some are large"
 
 
 def _deal_out(
@@ -205,18 +222,25 @@ def _are_by_rule(groups: Sequence[Sequence[int]], num_images: int, pairs: Sequen
 
 
 def _known(records: Sequence[Record], previous: Sequence[Record]) -> dict[int, Record]:
-    """Return what an old manifest says of each picture that it names: by place, else (it was moved) by content."""
+    """Return what an old manifest says of each picture that it names.
+
+    By place and content; else by content, where it was moved; else by place, where it was changed: then its old
+    content is nowhere else, so that no other picture has taken the name.
+    """
     places = real_places(record.place for record in records)
     by_place = dict(zip(real_places(record.place for record in previous), previous, strict=True))
+    now = {place: record.hash for place, record in zip(places, records, strict=True)}
+    here = set(now.values())
     by_hash: dict[str, list[Record]] = defaultdict(list)
-    here = set(places)
     for place, old in by_place.items():
-        if old.hash and place not in here:
+        if old.hash and now.get(place) != old.hash:
             by_hash[old.hash].append(old)
     known = {}
     for index, (place, record) in enumerate(zip(places, records, strict=True)):
-        found = [by_place[place]] if place in by_place else by_hash.get(record.hash, [])
-        if len({old.split for old in found}) == 1:
+        at_place, found = by_place.get(place), by_hash.get(record.hash, [])
+        if at_place and (at_place.hash == record.hash or at_place.hash not in here):
+            known[index] = at_place
+        elif len({old.split for old in found}) == 1:
             known[index] = found[0]
     return known
 

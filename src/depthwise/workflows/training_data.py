@@ -84,7 +84,8 @@ def load_pictures(
         check_share(skipped, len(training) + len(valid) + len(skipped))
         check_same_classes(index.classes, training.records, f"{index.source} (train)")
         check_same_classes(index.classes, valid.records, f"{index.source} (valid)")
-        if num_copies := int(np.isin(valid.ids, training.ids).sum()):
+        known = {record.hash for record in training.records}
+        if num_copies := sum(record.hash in known for record in valid.records):
             console.warn(f"{num_copies} validation pictures are copies of training pictures: their accuracy means less")
         yield TrainingPictures(training, valid, index.part("test"), index.classes, tuple(skipped))
 
@@ -112,6 +113,10 @@ def split_index(
         return replace(index, records=dealt.records, notes=dealt.notes), list(dealt.skipped)
     for note in index.notes:
         console.warn(note)
+    if index.source.is_dir():
+        console.say(
+            f"Not searched for look-alikes between its splits, only for copies: `depthwise audit {index.source}` does."
+        )
     if index.part("valid"):
         return index, []
     console.say(f"No validation pictures in {index.source}: taking {split.valid:.0%} of each class from train.")
