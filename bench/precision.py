@@ -40,7 +40,8 @@ def main(folder: Path, data: Path, epochs: int, name: str, seconds: float, threa
         config = dw.TrainConfig(model=model, set=MODELS[model], epochs=epochs, seed=seed, **WAYS[way])
         dw.train(data, out, config, resume="auto", threads=threads)
         scores = dw.evaluate(out, data, "test").scores
-        speeds = [json.loads(line)["images_per_s"] for line in (out / "timings.jsonl").read_text().splitlines()]
+        lines = map(json.loads, (out / "timings.jsonl").read_text().splitlines())
+        speeds = [line["images_per_s"] for line in lines if "images_per_s" in line]
         rows.append({**setting, "top1": scores.top1, "loss": scores.loss, "images_per_s": max(speeds)})
         print(rows[-1], flush=True)
         kept.write_text(json.dumps(rows))

@@ -156,6 +156,7 @@ class Bench(NamedTuple):
         photos = self.dealt(seed)
         trained = dw.train(photos, folder.path, wishes, **how)
         found, history = dw.evaluate(folder.path, photos, "test", console=self.console), read_history(folder)
+        rates = [row["images_per_s"] for row in history.timings.values() if "images_per_s" in row]
         scores, num_images = found.scores, int(found.scores.confusion.sum())
         return {
             "seed": seed,
@@ -166,7 +167,7 @@ class Bench(NamedTuple):
             "best_epoch": trained.best_epoch,
             "last_valid_top1": [row["valid_top1"] for row in history.rows[-LAST_EPOCHS:]],
             "minutes": round(history.seconds / 60, 2),
-            "images_per_s": round(statistics.median(time["images_per_s"] for time in history.timings.values()), 1),
+            "images_per_s": round(statistics.median(rates), 1),
             "command": portable(history.starts[0]["command"], row.title),
         }
 

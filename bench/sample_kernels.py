@@ -35,7 +35,7 @@ def trial(folder: Path, seed: int, way: str, epochs: int, threads: int) -> dict[
     confusion = dw.evaluate(out, manifest, "test").scores.confusion
     lines = [json.loads(line) for line in (out / "timings.jsonl").read_text().splitlines()]
     counts = {"hits": int(confusion.trace()), "num_images": int(confusion.sum())}
-    return counts | {"seconds": round(sum(line["train_s"] for line in lines), 1)}
+    return counts | {"seconds": round(sum(line.get("train_s", 0.0) for line in lines), 1)}
 
 
 def main(folder: Path, epochs: int, threads: int, name: str, seconds: float) -> None:

@@ -105,6 +105,15 @@ def test_numbers_of_numpy_are_numbers():
         ({"freeze": "backbone", "frozen_views": 2, "mixup": 0.2}, "--mixup and --cutmix blend pictures anew"),
         ({"schedule": "plateau", "decay_every": 2.5}, "--decay-every 2.5: with --schedule plateau a whole number"),
         ({"schedule": "plateau", "patience": 5}, "--patience 5 stops before --schedule plateau has lowered the rate"),
+        ({"policy_ops": 5}, "--policy-ops 5 does nothing without --policy randaugment"),
+        ({"policy": "trivial", "policy_magnitude": 3.0}, "does nothing without --policy randaugment"),
+        ({"augment": "none", "rotate": 20.0}, "--rotate 20.0 does nothing without another --augment than none"),
+        ({"freeze": "backbone", "mixup": 0.2}, "--mixup 0.2 does nothing without --frozen-views 2"),
+        ({"freeze": "backbone", "augment": "strong"}, "--augment strong does nothing without --frozen-views 2"),
+        ({"freeze": "backbone", "progressive": 128}, "--progressive 128 does nothing without layers that learn"),
+        ({"warmup": 0.3, "warmup_epochs": 2.0}, "--warmup beside --warmup-epochs or --warmup-steps"),
+        ({"schedule": "step", "milestones": "50", "epochs": 30}, "50: the first is not before --epochs 30"),
+        ({"schedule": "plateau", "decay_every": 20, "epochs": 10}, "would wait longer than the run, --epochs 10"),
     ],
 )
 def test_settings_that_make_no_sense_together_are_refused(settings: dict[str, Any], message: str):
@@ -114,10 +123,11 @@ def test_settings_that_make_no_sense_together_are_refused(settings: dict[str, An
 
 
 def test_settings_that_fit_are_taken():
+    TrainConfig(augment="none", rotate=0.0, policy="none", flip=False, short_side=(0, 0), augment_warmup=0.0)
     TrainConfig(optimizer="rmsprop", rms_decay=0.99, epsilon=1.0, schedule="step", decay=0.97, decay_every=2.4)
-    TrainConfig(schedule="plateau", decay_every=4, patience=5, warmup_steps=0, warmup=0, ema=0.9999)
+    TrainConfig(schedule="plateau", decay_every=4, patience=5, warmup_steps=0, ema=0.9999)
     TrainConfig(freeze="stages:12", unfreeze_after=2, layer_decay=0.7, teacher="big", distill_weight=0.5)
-    assert TrainConfig(schedule="step", milestones="30,60").milestone_epochs == (30, 60)
+    assert TrainConfig(schedule="step", milestones="1.5,25").milestone_epochs == (1.5, 25)
     assert (TrainConfig(freeze="stages:12").num_frozen_stages, TrainConfig(freeze="backbone").num_frozen_stages) == (
         12,
         0,

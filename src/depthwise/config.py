@@ -1,13 +1,14 @@
 """What a run is asked to do: frozen, checked when made, saved with the model. Fields are the command line's flags."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_type_hints
 
 from depthwise.errors import UserError
-from depthwise.rules import MAX_SEED, check_kinds, check_range, check_settings
+from depthwise.rules import MAX_SEED, WARMUP, check_kinds, check_range, check_settings
 
 
 class Habit(NamedTuple):
@@ -60,6 +61,11 @@ class SplitConfig:
             )
         check_range("seed", self.seed, 0, MAX_SEED)
 
+    @classmethod
+    def of(cls, split: "SplitConfig | Mapping[str, Any] | None", seed: int) -> "SplitConfig":
+        """Return `split`; of its fields by name, or none, with a run's `seed` unless they have their own."""
+        return split if isinstance(split, SplitConfig) else cls(**{"seed": seed, **(split or {})})
+
 
 @dataclass(frozen=True)
 class SaveEvery:
@@ -104,7 +110,7 @@ class TrainConfig:
     lr: float | None = None
     """Learning rate at its highest, after warm-up; without it 0.1 for sgd, 0.004 for rmsprop, 0.002 for adamw, and a
     tenth of that when starting from other weights."""
-    warmup: float = 0.1
+    warmup: float = WARMUP
     """Share of all steps in which the learning rate rises from 0, linearly."""
     momentum: float = 0.9
     """Share of the last step that is kept; of adamw: of the mean gradient (its beta 1)."""
@@ -164,6 +170,9 @@ class TrainConfig:
     """1: grey, 3: RGB; without it, grey when all pictures that were looked at are."""
     fit: Literal["squash", "letterbox", "crop"] = "squash"
     """How a picture becomes square: squash it, add grey bars, or cut the longer side."""
+    centre_only: bool = False
+    """Subtract the training pictures' mean and leave values as large as bytes, as AlexNet and VGG had them, in place of
+    dividing by their deviation too."""
     seed: int = 0
     """Decides weights, order and augmentation, and the split where there is none yet."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -228,9 +237,9 @@ class TrainConfig:
         return HABITS[self.optimizer].fresh if self.lr is None else self.lr
 
     @property
-    def milestone_epochs(self) -> tuple[int, ...]:
+    def milestone_epochs(self) -> tuple[float, ...]:
         """The numbers in `milestones`."""
-        return tuple(int(part) for part in (self.milestones or "").split(",") if part)
+        return tuple(float(part) for part in (self.milestones or "").split(",") if part)
 
     @property
     def num_frozen_stages(self) -> int:

@@ -13,20 +13,30 @@ Settings = Mapping[str, Any]
 MAX_SEED = 2**32 - 1
 PLATEAU_EPOCHS = 5
 """Epochs without improvement after which `plateau` lowers the learning rate, unless told otherwise."""
+WARMUP = 0.1
+"""Share of the steps in which the learning rate rises unless told otherwise."""
 FALLING = ("step", "exponential", "plateau")
 
-NEEDS: dict[str, tuple[str, Callable[[Settings], bool]]] = {
-    "nesterov": ("--optimizer sgd", lambda given: given["optimizer"] == "sgd"),
-    "rms_decay": ("--optimizer rmsprop", lambda given: given["optimizer"] == "rmsprop"),
-    "epsilon": ("--optimizer rmsprop or adamw", lambda given: given["optimizer"] != "sgd"),
-    "decay": ("--schedule step, exponential or plateau", lambda given: given["schedule"] in FALLING),
-    "decay_every": ("--schedule step, exponential or plateau", lambda given: given["schedule"] in FALLING),
-    "milestones": ("--schedule step", lambda given: given["schedule"] == "step"),
-    "unfreeze_after": ("--freeze stages:N", lambda given: given["freeze"].startswith("stages:")),
-    "frozen_views": ("--freeze backbone", lambda given: given["freeze"] == "backbone"),
-    "distill_weight": ("--teacher", lambda given: given["teacher"] is not None),
-    "distill_temperature": ("--teacher", lambda given: given["teacher"] is not None),
-}
+CHANGES = (
+    *("crop", "scale_min", "short_side", "flip", "vertical_flip", "rotate", "jitter", "hue", "pca_noise", "policy"),
+    *("erase", "mixup", "cutmix"),
+)
+"""Settings that change training pictures."""
+Need = tuple[tuple[str, ...], str, Callable[[Settings], bool]]
+NEEDS: tuple[Need, ...] = (
+    (("nesterov",), "--optimizer sgd", lambda given: given["optimizer"] == "sgd"),
+    (("rms_decay",), "--optimizer rmsprop", lambda given: given["optimizer"] == "rmsprop"),
+    (("epsilon",), "--optimizer rmsprop or adamw", lambda given: given["optimizer"] != "sgd"),
+    (("decay", "decay_every"), "--schedule step, exponential or plateau", lambda given: given["schedule"] in FALLING),
+    (("milestones",), "--schedule step", lambda given: given["schedule"] == "step"),
+    (("unfreeze_after",), "--freeze stages:N", lambda given: given["freeze"].startswith("stages:")),
+    (("frozen_views",), "--freeze backbone", lambda given: given["freeze"] == "backbone"),
+    (("distill_weight", "distill_temperature"), "--teacher", lambda given: given["teacher"] is not None),
+    (("policy_ops", "policy_magnitude"), "--policy randaugment", lambda given: given["policy"] == "randaugment"),
+    (("augment_warmup", *CHANGES), "another --augment than none", lambda given: given["augment"] != "none"),
+    (("augment", *CHANGES), "--frozen-views 2, beside --freeze backbone", lambda given: not _looks_once(given)),
+    (("progressive",), "layers that learn: --freeze none or stages:N", lambda given: given["freeze"] != "backbone"),
+)
 """Settings that do nothing but with others: the flag to add, and the test whether it is there."""
 
 RIVALS = (
@@ -143,7 +153,18 @@ def check_settings(given: Settings, usual: Settings) -> None:
 
 def idle(given: Settings, usual: Settings) -> dict[str, str]:
     """Return the settings that differ from `usual` in vain, each with the flag that it needs."""
-    return {name: need for name, (need, is_met) in NEEDS.items() if given[name] != usual[name] and not is_met(given)}
+    unmet = [(name, need) for names, need, is_met in NEEDS if not is_met(given) for name in names]
+    return {name: need for name, need in unmet if given[name] != usual[name] and _is_on(name, given[name])}
+
+
+def _looks_once(given: Settings) -> bool:
+    """Tell whether frozen layers see each picture once, as it is."""
+    return bool(given["freeze"] == "backbone" and given["frozen_views"] == 1)
+
+
+def _is_on(name: str, value: Any) -> bool:
+    """Tell whether a setting asks for something: 0 and none of what changes pictures do not."""
+    return name not in ("augment", "augment_warmup", *CHANGES) or (bool(value) and value not in ("none", (0, 0)))
 
 
 def check_idle(given: Settings, usual: Settings) -> None:
@@ -157,6 +178,8 @@ def check_rivals(given: Settings) -> None:
     for one, other, why in RIVALS:
         if given[one] is not None and given[other] is not None:
             raise UserError(f"{flag(one)} and {flag(other)}: {why}; give one of them")
+    if given["warmup"] != WARMUP and (given["warmup_epochs"] is not None or given["warmup_steps"] is not None):
+        raise UserError("--warmup beside --warmup-epochs or --warmup-steps: both say how long it is; give one of them")
     if given["freeze"] != "backbone":
         return
     if given["layer_decay"] < 1:
@@ -177,13 +200,15 @@ def check_freeze(given: Settings) -> None:
 
 
 def check_milestones(given: Settings) -> None:
-    """Raise UserError when the milestones are no rising whole numbers."""
+    """Raise UserError when the milestones are no rising numbers, or the first lies beyond the run's end."""
     if given["milestones"] is None:
         return
     parts = given["milestones"].split(",")
-    are_numbers = all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts)
-    if not are_numbers or any(int(one) >= int(other) for one, other in pairwise(parts)):
+    are_numbers = all(re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", part) and float(part) > 0 for part in parts)
+    if not are_numbers or any(float(one) >= float(other) for one, other in pairwise(parts)):
         raise UserError(f"--milestones {given['milestones']}: expected rising numbers of epochs, e.g. 30,60,90")
+    if float(parts[0]) >= given["epochs"]:
+        raise UserError(f"--milestones {given['milestones']}: the first is not before --epochs {given['epochs']}")
 
 
 def check_plateau(given: Settings) -> None:
@@ -193,6 +218,10 @@ def check_plateau(given: Settings) -> None:
     wait = given["decay_every"] or PLATEAU_EPOCHS
     if wait % 1:
         raise UserError(f"--decay-every {wait:g}: with --schedule plateau a whole number of epochs")
+    if given["decay_every"] is not None and wait > given["epochs"]:
+        raise UserError(
+            f"--decay-every {wait:g}: --schedule plateau would wait longer than the run, --epochs {given['epochs']}"
+        )
     if given["patience"] is not None and given["patience"] <= wait:
         raise UserError(
             f"--patience {given['patience']} stops before --schedule plateau has lowered the rate, which it does after "

@@ -118,6 +118,28 @@ def test_what_two_processes_save_is_what_one_saves_in_two_parts(unbroken: Path, 
     assert (unbroken / "run" / "metrics.jsonl").read_text() == (out / "metrics.jsonl").read_text()
 
 
+def test_two_stages_need_the_run_folder_on_the_first_machine_only(pictures: Path, tmp_path: Path):
+    """The second process has another working folder, as on another machine: RUN is never there."""
+    recipe = tmp_path / "two.toml"
+    head = '[head]\nfreeze = "backbone"\nepochs = 2\nlr = 0.1\n'
+    recipe.write_text('model = "efficientnet_lite0"\npretrained = "package"\nepochs = 1\nlr = 0.01\n' + head)
+    flags = ["--recipe", str(recipe), "--batch-size", "8", "--threads", "1", "--workers", "0", "--image-size", "32"]
+    for more in ([], ["--resume", "--epochs", "2"]):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        processes = []
+        for rank in range(2):
+            place = tmp_path / f"machine{rank}"
+            place.mkdir(exist_ok=True)
+            command = [sys.executable, "-m", "depthwise", "train", str(pictures), "--out", "run", *flags, *more]
+            own = {**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            processes.append(subprocess.Popen(command, cwd=place, env=own, stderr=subprocess.PIPE, text=True))
+        said = [process.communicate(timeout=100)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], said
+    assert (tmp_path / "machine0/run/best.safetensors").exists()
+    assert not list((tmp_path / "machine1").iterdir())
+
+
 def test_killed_processes_go_on_to_the_same_bits(unbroken: Path, pictures: Path, tmp_path: Path):
     rng = random.Random(5)
     for number in range(3):

@@ -75,7 +75,7 @@ def made_up_history(num_epochs=3, num_asked=3, **settings):
         "num_skipped": 1,
         "skipped": [{"path": "/photos/broken.png", "error": "cut short"}],
     }
-    return History(rows, timings, (start,), config)
+    return History(rows, timings, {}, (start,), config)
 
 
 def made_up_summary(classes, *, history=None, name="run", split="valid", **how):

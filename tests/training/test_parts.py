@@ -14,8 +14,10 @@ from depthwise.data.order import mix
 from depthwise.errors import UserError
 from depthwise.models.normalise import Normalise
 from depthwise.training.batchnorm import StepStatistics
+from depthwise.training.compute import Compute
 from depthwise.training.distributed import ALONE, check_parts, join
-from depthwise.training.loop import StepReport, run
+from depthwise.training.loop import Loop, StepReport, run
+from depthwise.training.loss import build_loss
 from depthwise.training.optim import build_optimizer
 from depthwise.training.state import TrainState
 
@@ -59,7 +61,9 @@ def first_step(config: TrainConfig, count: int = 11) -> tuple[Linear, StepReport
 @pytest.mark.parametrize("accumulate", [2, 3])
 def test_a_step_in_parts_is_the_step_in_one(accumulate: int, mixup: float | None):
     """11 pictures are dealt into 6 + 5 or 4 + 4 + 3: a plain mean of the parts would be off."""
-    config = replace(CONFIG, batch_size=11, mixup=mixup)
+    config = replace(CONFIG, batch_size=11)
+    if mixup:
+        config = replace(config, augment="standard", crop=0.0, flip=False, mixup=mixup, augment_warmup=0.0)
     _, whole, gradient = first_step(config)
     model, parts, sum_of_parts = first_step(replace(config, accumulate=accumulate))
     assert model.seen == ([6, 5] if accumulate == 2 else [4, 4, 3])
@@ -178,3 +182,16 @@ def test_a_process_that_sees_other_pictures_says_so():
 
     with pytest.raises(UserError, match="process 1 sees other pictures than process 0"):
         _check_same_pictures(Pictures(), Second())
+
+
+@pytest.mark.parametrize(("accumulate", "batch_size", "largest"), [(1, 8, 8), (4, 8, 2), (1, 900, 256)])
+def test_statistics_are_measured_in_batches_that_a_step_s_parts_bear(accumulate: int, batch_size: int, largest: int):
+    model, data = nn.Sequential(nn.Flatten(), nn.Linear(48, 3), nn.BatchNorm1d(3)), dataset(900)
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    config = replace(CONFIG, batch_size=batch_size, accumulate=accumulate, recalibrate=True)
+    state = TrainState(model, build_optimizer(model, config))
+    loss = build_loss(config, data.labels, torch.device("cpu"))
+    loop = Loop(state, data, dataset(2), config, NORMALISE, torch.device("cpu"), 0, ALONE, Compute(model), loss)
+    list(loop.validate())
+    assert max(seen) == largest

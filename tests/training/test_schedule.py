@@ -130,4 +130,5 @@ def test_a_run_is_over_with_its_epochs_or_with_patience():
     assert is_finished(5, 5, TrainConfig(epochs=5))
     patient = TrainConfig(epochs=50, patience=3)
     assert [is_finished(epoch, 4, patient) for epoch in (4, 6, 7, 8)] == [False, False, True, True]
-    assert not is_finished(0, 0, patient) and not is_finished(3, 0, patient)
+    assert not is_finished(0, 0, patient) and not is_finished(2, 0, patient)
+    assert is_finished(3, 0, patient)  # an earlier stage's model is still the best

@@ -22,6 +22,8 @@ from depthwise import artifact
 from depthwise.cli import run
 from depthwise.console import Quiet
 from depthwise.errors import Diverged, Interrupted, UserError
+from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.run_history import read_history
 
 CONFIG = dw.TrainConfig(model="mobilenet_v2", set=("width=0.35",), epochs=3, batch_size=8, lr=0.05, image_size=16)
 FILES = ("best.safetensors", "last.safetensors", "metrics.jsonl", "splits.csv", "config.toml")
@@ -60,6 +62,19 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(after, workers, photos, unbroke
     assert caught.value.signum == signal.SIGINT
     dw.train(photos, out, CONFIG, workers=workers, resume="auto")
     assert contents(out) == contents(unbroken)
+
+
+def test_the_seconds_before_a_stop_are_counted(photos, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        dw.train(photos, out, CONFIG, workers=0, console=Stopping(6))
+    stopped = read_history(RunFolder(out))
+    assert [epoch for epoch, _ in stopped.parts] == [2]
+    dw.train(photos, out, CONFIG, workers=0, resume="auto")
+    whole = read_history(RunFolder(out))
+    assert sorted(whole.timings) == [1, 2, 3]
+    noted = sum(row["train_s"] + row["valid_s"] for row in whole.timings.values())
+    assert whole.seconds == pytest.approx(noted + sum(stopped.parts.values()))
 
 
 def test_a_run_may_be_stopped_again_and_again(photos, unbroken, tmp_path):

@@ -8,18 +8,23 @@ import tomllib
 from dataclasses import replace
 
 import pytest
+import torch
 
 import depthwise as dw
 from conftest import write_photos
 from depthwise import artifact
+from depthwise.artifact import read_card
 from depthwise.cli import run
 from depthwise.console import Quiet
 from depthwise.data.augment import resolve
 from depthwise.data.index import read_index
 from depthwise.errors import Interrupted, UserError
 from depthwise.models.registry import model_info
+from depthwise.training.lr_finder import Sweep
+from depthwise.workflows import finding_lr
 from depthwise.workflows.recipe_choice import choose_recipe
 from depthwise.workflows.recipes import Recipe, read_recipe, recipe_names
+from depthwise.workflows.training_data import choose_geometry
 
 SMALL = {"image_size": 32, "batch_size": 8, "seed": 1}
 HOW = {"workers": 0, "threads": 1}
@@ -141,10 +146,36 @@ def test_what_is_counted_in_epochs_follows_their_number():
     recipe = Recipe("r", "", {"epochs": 100, "warmup_epochs": 5.0, "schedule": "step", "milestones": "30,60,90"})
     short, tiny = (recipe.stages({"epochs": epochs})[-1] for epochs in (10, 2))
     assert (short.warmup_epochs, short.milestones) == (0.5, "3,6,9")
-    assert (tiny.warmup_epochs, tiny.milestones) == (0.1, "1,2")
+    assert (tiny.warmup_epochs, tiny.milestones) == (0.1, "0.6,1.2,1.8")
     waits = Recipe("r", "", {"epochs": 100, "schedule": "plateau", "decay_every": 10.0})
     for wishes in ({"epochs": 51}, {"epochs": 51, "schedule": "plateau"}):
-        assert waits.stages(wishes)[-1].decay_every == 10.0
+        assert waits.stages(wishes)[-1].decay_every == 5
+    assert [waits.stages({"epochs": epochs})[-1].decay_every for epochs in (3, 100, 300)] == [2, 10, 10]
+    assert waits.stages({"epochs": 51, "decay_every": 7.0})[-1].decay_every == 7
+
+
+def test_options_of_a_recipe_s_network_are_not_another_s():
+    recipe = read_recipe("googlenet")
+    assert recipe.stages({})[-1].set == ("aux=true",)
+    assert recipe.stages({"model": "resnet18"})[-1].set == ()
+
+
+@pytest.mark.parametrize(("model", "size"), [("efficientnet_b0", 224), ("efficientnet_b4", 380)])
+def test_each_efficientnet_has_its_own_size(tmp_path, model, size):
+    index = read_index(write_photos(tmp_path / "photos", per_class=1, size=(600, 600)))
+    index = replace(index, records=tuple(replace(record, split="train") for record in index.records))
+    config = read_recipe("efficientnet").stages({"model": model})[-1]
+    assert choose_geometry(index, model_info(model), config, Quiet()).image_size == size
+
+
+def test_networks_of_before_batch_norm_see_values_as_large_as_bytes(photos, tmp_path):
+    wishes = {"recipe": "alexnet", "model": "lenet5", "epochs": 1, "batch_size": 4, "image_size": 32}
+    dw.train(photos, tmp_path / "run", wishes | {"short_side": (0, 0)})
+    geometry = read_card(tmp_path / "run" / "best.safetensors").geometry
+    assert geometry.std == (1 / 255,) * geometry.channels
+    assert 0.05 < geometry.mean[0] < 0.95
+    with pytest.raises(UserError, match="--centre-only"):
+        dw.train(photos, tmp_path / "more", dw.TrainConfig(model="lenet5", centre_only=True), init=tmp_path / "run")
 
 
 def test_flags_given_on_the_command_line_go_above_the_recipe(photos, tmp_path):
@@ -201,6 +232,53 @@ def test_stopped_in_either_stage_and_resumed_it_ends_with_the_same_bits(photos, 
     dw.train(photos, out, wishes, resume="auto", **HOW)
     for name in ("metrics.jsonl", "best.safetensors", "head/last.safetensors"):
         assert (out / name).read_bytes() == (staged / name).read_bytes()
+
+
+def test_patience_counts_from_the_stage_before(photos, recipe, tmp_path):
+    wishes = {**SMALL, "recipe": recipe, "lr": 1e-12, "recalibrate": False, "epochs": 9, "patience": 2}
+    result = dw.train(photos, tmp_path / "run", wishes, **HOW)
+    assert (result.best_epoch, result.num_epochs) == (0, 2)
+
+
+def test_a_run_keeps_its_split_and_says_so(photos, recipe, tmp_path, capsys):
+    flags = ["--recipe", recipe, "--image-size", "32", "--batch-size", "8", "--workers", "0", "--no-report"]
+    command = ["train", str(photos), *flags, "--out", str(tmp_path / "run"), "--epochs", "1", "--resume"]
+    assert run([*command, "--valid", "0.2"]) == 0
+    capsys.readouterr()
+    for where in ("in the second stage", "after the first"):
+        assert run([*command, "--valid", "0.25"]) == 2, where
+        assert "keeps the split that it was started with:\n  valid: 0.2 in the run, 0.25 now" in capsys.readouterr().err
+        assert run([*command, "--valid", "0.2"]) == 0, where
+        for name in ("last", "previous", "best"):
+            (tmp_path / "run" / f"{name}.safetensors").unlink(missing_ok=True)
+
+
+def test_a_run_without_a_first_stage_removes_an_old_one(photos, recipe, tmp_path):
+    dw.train(photos, tmp_path / "run", {**SMALL, "recipe": recipe, "epochs": 1}, **HOW)
+    assert (tmp_path / "run/head/best.safetensors").exists()
+    dw.train(photos, tmp_path / "run", dw.TrainConfig(model="lenet5", epochs=1, batch_size=8), overwrite=True, **HOW)
+    assert not (tmp_path / "run/head").exists()
+
+
+def test_a_sweep_of_the_second_stage_begins_with_the_first_one_s_head(photos, recipe, staged, monkeypatch):
+    seen = []
+    monkeypatch.setattr(finding_lr, "Sweep", lambda *of, **how: seen.append(of[0].model) or Sweep(*of, **how))
+    found = finding_lr.find_lr(photos, {**SMALL, "recipe": recipe}, num_steps=20, low=1e-12, high=2e-12, **HOW)
+    head = artifact.read(staged / "head/best.safetensors")[1]["classifier.weight"]
+    torch.testing.assert_close(seen[0].classifier.weight.detach(), head, rtol=0, atol=1e-6)
+    assert len(found.points) == 20
+
+
+def test_a_recipe_s_seed_deals_the_photos_out_from_both_sides(photos, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('model = "lenet5"\nepochs = 1\nbatch_size = 8\nseed = 7\n')
+    dw.train(photos, tmp_path / "python", {"recipe": str(path)}, **HOW)
+    flags = ["--recipe", str(path), "--workers", "0", "--threads", "1", "--no-report"]
+    assert run(["train", str(photos), "--out", str(tmp_path / "shell"), *flags]) == 0
+    one, other = ((tmp_path / name / "splits.csv").read_text() for name in ("python", "shell"))
+    assert one == other
+    dw.train(photos, tmp_path / "config", dw.TrainConfig(model="lenet5", epochs=1, batch_size=8, seed=7), **HOW)
+    assert (tmp_path / "config" / "splits.csv").read_text() == one
 
 
 def test_stopped_in_the_second_stage_it_goes_on_with_its_own_photos_wherever_it_is(photos, recipe, staged, tmp_path):
@@ -270,7 +348,7 @@ def test_a_resumed_run_with_a_recipe_of_ones_own_asks_for_its_file(photos, tmp_p
 )
 def test_auto_goes_by_the_pictures_and_the_weights_at_hand(tmp_path, side, wishes, name):
     index = read_index(write_photos(tmp_path / "photos", per_class=1, size=(side, side + 9)))
-    choice = choose_recipe(replace(index, records=index.records * 100), wishes)
+    choice = choose_recipe(replace(index, records=index.records * 100), wishes, dw.SplitConfig())
     assert choice.name == name
     assert choice.why
 
@@ -278,9 +356,20 @@ def test_auto_goes_by_the_pictures_and_the_weights_at_hand(tmp_path, side, wishe
 def test_auto_trains_only_the_last_layer_on_few_pictures(tmp_path):
     index = read_index(write_photos(tmp_path / "photos", per_class=1, size=(300, 300)))
     few, enough = (replace(index, records=index.records * count) for count in (94, 96))
-    assert choose_recipe(few, {}).name == "linear-probe"
-    assert "197 pictures, too few to see whether" in choose_recipe(few, {}).why
-    assert choose_recipe(enough, {}).name == "finetune"
+    usual = dw.SplitConfig()
+    assert choose_recipe(few, {}, usual).name == "linear-probe"
+    assert "197 pictures, too few to see whether" in choose_recipe(few, {}, usual).why
+    assert choose_recipe(enough, {}, usual).name == "finetune"
+    assert choose_recipe(enough, {}, dw.SplitConfig(valid=0.25)).name == "linear-probe"
+
+
+def test_what_is_taken_for_validation_is_not_counted(tmp_path):
+    """220 pictures in train/ are 187 when there is no valid/."""
+    index = read_index(write_photos(tmp_path / "photos", per_class=1, size=(300, 300)))
+    train = tuple(replace(record, split="train") for record in (index.records * 110)[:220])
+    valid = tuple(replace(record, split="valid") for record in index.records)
+    assert choose_recipe(replace(index, records=train), {}, dw.SplitConfig()).name == "linear-probe"
+    assert choose_recipe(replace(index, records=(*train, *valid)), {}, dw.SplitConfig()).name == "finetune"
 
 
 def test_auto_says_what_it_chose_and_a_resumed_run_keeps_it(photos, tmp_path, capsys):

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -19,7 +19,7 @@ from depthwise.cli.app import (
     print_json,
     terminal_of,
 )
-from depthwise.config import SplitConfig, TrainConfig
+from depthwise.config import TrainConfig
 from depthwise.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -129,13 +129,12 @@ def train(
 
     terminal = terminal_of()
     wishes = {name: getattr(config, name) for name in given if hasattr(config, name)}
-    asked = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine, "seed": wishes.get("seed")}
-    shares: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    asked = {"valid": valid, "test": test, "group_by": group_by, "quarantine": quarantine}
     result = run_train(
         data,
         out,
         wishes,
-        split=SplitConfig(**shares),
+        split={name: value for name, value in asked.items() if value is not None},
         init=init,
         resume=resume,
         save_every=save_every,
@@ -196,7 +195,8 @@ def find_lr(
 ) -> int:
     """Find a learning rate: let it rise in a short trial run, and see where the loss falls and where it breaks.
 
-    Takes all settings of depthwise train, of a recipe's two stages the second's; keeps nothing of what it trains.
+    Takes all settings of depthwise train, of a recipe's two stages the second's, after the first; what it trains is
+    thrown away.
 
     Example: depthwise find-lr photos --model mobilenet_v3_small --svg lr.svg
 
@@ -228,7 +228,6 @@ def find_lr(
     found = run_find(
         data,
         wishes,
-        SplitConfig(seed=wishes.get("seed", 0)),
         init=init,
         low=low,
         high=high,

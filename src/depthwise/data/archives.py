@@ -29,10 +29,10 @@ def is_archive(path: Path) -> bool:
 
 
 def unpacked(path: Path) -> Path:
-    """Return the folder with the archive's files, unpacked once per content; a single folder in it is gone into, whatever files lie beside it.
+    """Return the folder with the archive's files, unpacked once per content; a single folder in it is gone into.
 
-    Symbolic links, devices and pipes in it are passed over. Raises UserError when a name leads outside, when it unpacks to too
-    much, and when it is broken or encrypted; nothing is left of it then.
+    Files beside that folder are no matter. Symbolic links, devices and pipes are passed over. Raises UserError when a
+    name leads outside, when it unpacks to too much, and when it is broken or encrypted; nothing is left of it then.
     """
     target = cache_folder() / "archives" / content_hash(path)
     if not target.is_dir():

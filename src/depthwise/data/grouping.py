@@ -47,7 +47,7 @@ def rule_groups(rule: str | None, paths: Sequence[Path], source: Path) -> list[l
 
 
 def _told(rule: str, words: list[T], reason: str) -> list[T]:
-    """Return what a rule says of each picture. Raises UserError when it says nothing of any: it is not what was meant."""
+    """Return what a rule says of each picture. Raises UserError when it says nothing of any: it was not meant."""
     if words and all(word in ("", None) for word in words):
         raise UserError(f"--group-by {rule}: groups none of the {len(words)} pictures: {reason}")
     return words

@@ -117,8 +117,8 @@ def _read_folder(root: Path) -> Index:
     if len(named) < 2 or "train" not in (named[name] for name in parts):
         records_, notes_ = _read_classes(root, "")
         deep = [
-            f"{root / name} has folders of its own and is taken for one class, {name!r}; if it is a split, move what is "
-            "no split from beside it"
+            f"{root / name} has folders of its own and is taken for one class, {name!r}; if it is a split, move "
+            "elsewhere what is none beside it"
             for name in parts
         ]
         return Index(root, records_, (*notes_, *deep))

@@ -105,7 +105,7 @@ class Ledger:
                 self.database.rollback()  # nothing, after a COMMIT
 
     def content_of(self, path: Path, stat: os.stat_result) -> str | None:
-        """Return the content hash of the file as it was when it had this size, these times and this inode, if it is known."""
+        """Return the content hash of the file as it was at this size, these times and this inode, if it is known."""
         row = self._read("files", os.fsencode(path))
         return str(row[-1]) if row and row[1:5] == _state(stat) else None
 

@@ -19,7 +19,7 @@ def sample_id(content_hash: str) -> int:
 
 
 def name_copies(ids: Ids) -> Ids:
-    """Return the ids with one of its own for each further picture of the same content: shown elsewhere, cut otherwise."""
+    """Return the ids, new ones for further pictures of the same content: shown elsewhere, cut otherwise."""
     order = np.argsort(ids, kind="stable")
     is_first = np.r_[True, ids[order][1:] != ids[order][:-1]][: len(ids)]
     if is_first.all():

@@ -103,7 +103,7 @@ def _fill(sizes: Sequence[int], goals: Mapping[str, int], minimum: int, *, needs
     free = list(range(len(sizes)))
     for number, (split, goal) in enumerate(goals.items(), 1):
         most = max(1, len(free) - (len(goals) - number) - needs_train)  # the others need one each
-        taken, have = [], 0
+        have, taken = 0, list[int]()
         for place in free:
             if have < goal and len(taken) < most and sizes[place] <= 2 * (goal - have):
                 taken.append(place)

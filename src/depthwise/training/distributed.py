@@ -85,6 +85,10 @@ class Group:
         """Return the error of a process whose process 0 says what is wrong."""
         return UserError(f"process {self.rank} of {self.size} ends, as process 0 did")
 
+    def meet(self) -> None:
+        """Wait for all, as long as set-up may take: before steps, after what takes each its own time."""
+        self.first(lambda: None)
+
     def gather(self, value: T) -> list[T]:
         """Return every process's `value`, in their order."""
         if self.size == 1:

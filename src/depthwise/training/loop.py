@@ -34,6 +34,8 @@ AUXILIARY_WEIGHT = 0.3
 """Of auxiliary classifiers' losses (GoogLeNet, Szegedy et al. 2014, arXiv:1409.4842, section 5)."""
 EVAL_BATCH = 64
 """Pictures between two reports of a validation: a stop signal waits no longer than they take."""
+MOST_MEASURED = 256
+"""Pictures at a time while batch norm's statistics are measured: larger ones are computed in parts, or do not fit."""
 Teacher = Callable[[NDArray[np.uint8]], Logits]
 """From a batch's pictures, as the network sees them, uint8 (B, S, S, C), to logits (B, K) of the same classes."""
 
@@ -184,7 +186,7 @@ class Loop:
         """Return the logits of the validation pictures. Raises Diverged when their loss is not finite."""
         model, config = self.state.predictor, self.config
         if config.recalibrate and not config.keep_statistics:
-            batch_size, seed = config.batch_size, config.seed
+            batch_size, seed = min(MOST_MEASURED, max(2, config.batch_size // self.num_parts)), config.seed
             for _ in recalibrate(model, self.train, self.normalise, self.device, batch_size=batch_size, seed=seed):
                 yield ValidationReport()
         looking = compute_logits(model, self.valid, self.normalise, self.device, self.group)

@@ -113,7 +113,8 @@ def num_plateaus(history: Sequence[Row], wait: int) -> int:
 def is_finished(epoch: int, best_epoch: int, config: TrainConfig) -> bool:
     """Tell whether a run is over after `epoch` epochs: all are done, or none of the last `patience` was the best.
 
-    Early stopping (Prechelt 1998, "Early Stopping - But When?", criterion UP with the best so far as the measure).
+    `best_epoch` is 0 while an earlier stage's model is the best. Early stopping (Prechelt 1998, "Early Stopping - But
+    When?", criterion UP with the best so far as the measure).
     """
-    has_stalled = config.patience is not None and best_epoch > 0 and epoch - best_epoch >= config.patience
+    has_stalled = config.patience is not None and epoch - best_epoch >= config.patience
     return epoch >= config.epochs or has_stalled

@@ -50,6 +50,9 @@ class Checkpoints:
         self.saved: int | None = None
         """Step of the checkpoint on disk."""
         self.tried_step, self.tried_at = 0, clock()
+        self.epoch_began = clock()
+        self.process = round(time.time(), 3)
+        """Tells the seconds of this process from those before a stop."""
 
     def start(self, state: TrainState) -> None:
         """Count steps and seconds from here; `state` is as it is on disk, or new, and then saved at once.
@@ -62,11 +65,14 @@ class Checkpoints:
         else:
             self.save(state, is_final=False)
 
-    def begin_with(self, best: Path, state: TrainState) -> None:
-        """Let the model of an earlier stage be the best until there is a better one; `best_epoch` is then 0."""
-        row = artifact.read_card(best).training
+    def begin_with(self, card: Card, content: bytes, state: TrainState) -> None:
+        """Let an earlier stage's model, in a file of this `content`, be the best until there is a better one.
+
+        `best_epoch` is then 0.
+        """
+        row = card.training
         state.best_top1, state.best_loss, state.best_epoch = row["valid_top1"], row["valid_loss"], 0
-        self.unwritten[self.folder.best] = best.read_bytes()
+        self.unwritten[self.folder.best] = content
 
     def is_due(self, state: TrainState) -> bool:
         """Tell whether steps or seconds enough have passed since the last attempt to save."""
@@ -102,8 +108,12 @@ class Checkpoints:
                 ) from error
             self.console.warn(f"{error}. Training goes on and tries again at the next save. {self.where()}")
         if report:
-            self.folder.add_timing(_timing(report))
+            self.folder.add_timing({**_timing(report), "process": self.process})
+            self.epoch_began = self.clock()
             self._add_events(report)
+        elif state.num_seen:
+            seconds = round(self.clock() - self.epoch_began, 3)
+            self.folder.add_timing({"part_of_epoch": state.epoch + 1, "seconds": seconds, "process": self.process})
 
     def where(self) -> str:
         """Tell what there is to go on from."""
@@ -144,4 +154,5 @@ class Checkpoints:
 
 def _timing(report: EpochReport) -> dict[str, float]:
     seconds = {"train_s": round(report.train_s, 3), "valid_s": round(report.valid_s, 3)}
-    return {"epoch": report.row["epoch"], **seconds, "images_per_s": round(report.num_images / report.train_s, 1)}
+    rate = {"images_per_s": round(report.num_images / report.train_s, 1)} if report.num_images else {}
+    return {"epoch": report.row["epoch"], **seconds, **rate}

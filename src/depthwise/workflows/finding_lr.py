@@ -11,6 +11,7 @@ import torch
 
 from depthwise.config import SplitConfig, TrainConfig, default_workers
 from depthwise.console import Quiet
+from depthwise.data.store import open_store
 from depthwise.errors import UserError
 from depthwise.models.create import parse_options
 from depthwise.models.registry import model_info
@@ -20,10 +21,11 @@ from depthwise.training.loss import build_loss
 from depthwise.training.lr_finder import Point, Sweep, suggest
 from depthwise.workflows.computing import settle_method
 from depthwise.workflows.devices import choose_device, set_threads
-from depthwise.workflows.run_folder import RunFolder
+from depthwise.workflows.run_folder import HEAD, RunFolder
 from depthwise.workflows.settling import settle
 from depthwise.workflows.staged_training import settle_recipe
 from depthwise.workflows.teaching import read_teacher
+from depthwise.workflows.training import train as train_once
 from depthwise.workflows.training_data import load_pictures
 from depthwise.workflows.training_start import Request, new_card, plan
 from depthwise.workflows.training_state import build_state, what_learns
@@ -59,7 +61,7 @@ class Finding:
 def find_lr(
     data: str | Path,
     config: TrainConfig | Mapping[str, Any] | None = None,
-    split: SplitConfig | None = None,
+    split: SplitConfig | Mapping[str, Any] | None = None,
     *,
     init: str | Path | None = None,
     low: float | None = None,
@@ -73,16 +75,17 @@ def find_lr(
     """Return how the loss fares while the learning rate rises from `low` to `high` in `num_steps` steps.
 
     Without them from a thousandth of the rate that `train` would use to a hundred times that. Network, pictures and
-    settings are those that `train` would begin with, by a recipe that of its last stage (see there what `config` may
-    be); nothing is written. Raises UserError.
+    settings are those that `train` would begin with, by a recipe those of its last stage (see there what `config` may
+    be), after the stage before, which is trained for it; nothing is kept. Raises UserError.
     """
     console = console or Quiet()
-    if not isinstance(config, TrainConfig):
-        wishes = dict(config or {})
-        recipe, _ = settle_recipe(Path(data), None, wishes, init, console)
-        config = recipe.stages(wishes)[-1]
-    config = settle(config, init)
-    low, high = low or config.peak_lr / 1000, high or config.peak_lr * 100
+    if isinstance(config, TrainConfig):
+        stages = [config]
+    else:
+        recipe, _, wishes = settle_recipe(Path(data), None, config or {}, init, console, split)
+        stages = recipe.stages(wishes)
+    last = settle(stages[-1], init)
+    low, high = (last.peak_lr / 1000 if low is None else low), (last.peak_lr * 100 if high is None else high)
     if not 0 < low < high:
         raise UserError(f"--low {low:g} and --high {high:g}: both above 0, and --low the smaller one")
     if num_steps < FEWEST_STEPS:
@@ -90,11 +93,19 @@ def find_lr(
     if threads is not None:
         set_threads(threads)
     place = local_device(choose_device(device))
+    workers = default_workers() if workers is None else workers
+    dealing: SplitConfig | None = SplitConfig.of(split, last.seed)
     with tempfile.TemporaryDirectory() as folder:
-        request = _request(data, folder, config, split, init, default_workers() if workers is None else workers)
+        for stage in stages[:-1]:
+            console.say("First the last layer alone, as before such a run.")
+            head = Path(folder, HEAD)
+            how: dict[str, Any] = {"device": device, "threads": threads, "workers": workers, "console": console}
+            train_once(data, head, stage, dealing, init=init, **how)
+            data, init, dealing, last = RunFolder(head).splits, head, None, replace(last, pretrained=None)
+        request = _request(data, folder, last, dealing, init, workers)
         with torch.random.fork_rng(), _sweep(request, place, console, low, high, num_steps) as sweep:
             points = tuple(console.track(sweep.points(), num_steps, "Sweeping"))
-    return Finding(config.model, config.recipe, config.optimizer, points, suggest(points), len(points) < num_steps)
+    return Finding(last.model, last.recipe, last.optimizer, points, suggest(points), len(points) < num_steps)
 
 
 def _request(
@@ -131,7 +142,12 @@ def _sweep(
     start, config = plan(request, console), request.config
     teacher = read_teacher(config, start.index.classes, place)
     skipped = list(start.skipped)
-    with load_pictures(start.index, start.geometry, request.folder.path, skipped, request.workers, console) as pictures:
+    loading = load_pictures(
+        *(start.index, start.geometry, request.folder.path, skipped, request.workers, console),
+        store=open_store(),
+        stored_size=start.stored_size,
+    )
+    with loading as pictures:
         check_parts(len(pictures.training), config.batch_size, 1, config.accumulate)
         card, num_images = new_card(request, start, pictures, console), len(pictures.training)
         method = settle_method(request, start, card, place.type, num_images, console)

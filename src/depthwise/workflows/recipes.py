@@ -14,9 +14,9 @@ from typing import Any
 from depthwise.config import TrainConfig
 from depthwise.data.augment import CROPS
 from depthwise.errors import UserError
-from depthwise.rules import idle, is_cut
+from depthwise.rules import PLATEAU_EPOCHS, idle, is_cut
+from depthwise.workflows.run_folder import HEAD
 
-HEAD = "head"
 USUAL = {field.name: field.default for field in fields(TrainConfig)}
 
 
@@ -58,11 +58,12 @@ NOT_FROZEN = ("teacher", "distill_weight", "distill_temperature", "layer_decay",
 ONLY_FROZEN = ("frozen_views",)
 """Settings that concern that stage alone."""
 BELONG = {
+    "model": ("set",),
     "optimizer": ("lr", "momentum", "weight_decay", "nesterov", "rms_decay", "epsilon", "keep_statistics"),
     "schedule": ("decay", "decay_every", "milestones"),
 }
-"""Settings that hold for one optimiser or schedule: a wish for another one leaves them behind. Batch norm with its
-statistics kept holds back no step that is too large: SGD at its usual rate ends at chance with it."""
+"""Settings that hold for one network, optimiser or schedule: a wish for another one leaves them behind. Batch norm with
+its statistics kept holds back no step that is too large: SGD at its usual rate ends at chance with it."""
 ONE_OF = (("warmup", "warmup_epochs", "warmup_steps"), ("decay_every", "milestones"), CROPS)
 """Settings of which one is enough: a wish for one leaves the others behind, but that a rule for where to cut is off."""
 
@@ -75,29 +76,37 @@ def beside(values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, An
         if any(is_cut(wishes.get(name)) if group is CROPS else wishes.get(name) is not None for name in group):
             kept = {name: value for name, value in kept.items() if name not in group}
     if "epochs" in wishes and "epochs" in values:
-        waits = {**values, **wishes}.get("schedule") == "plateau"
-        kept |= _stretched(kept, wishes["epochs"] / values["epochs"], waits=waits)
+        kept |= _stretched(kept, wishes["epochs"] / values["epochs"])
+        if {**kept, **wishes}.get("schedule") == "plateau" and "decay_every" not in wishes:
+            kept["decay_every"] = _shorter_wait(
+                int(values.get("decay_every") or PLATEAU_EPOCHS), values["epochs"], wishes["epochs"]
+            )
     in_vain = idle({**USUAL, **kept, **wishes}, USUAL)
     return {name: value for name, value in kept.items() if name not in in_vain}
 
 
 def _belonging(kept: Mapping[str, Any], values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `kept` without optimiser or schedule of `values` and what holds for it, where another is wished for."""
+    """Return `kept` without a network, optimiser, schedule and what holds for it, where another one is wished for."""
     others = {chief for chief in BELONG if chief in wishes and wishes[chief] != values.get(chief, USUAL[chief])}
     left = others | {name for chief in others for name in BELONG[chief]}
     return {name: value for name, value in kept.items() if name not in left}
 
 
-def _stretched(values: Mapping[str, Any], factor: float, *, waits: bool) -> dict[str, Any]:
-    """Return what of these is counted in epochs, times the factor; a schedule that waits counts no decays."""
+def _shorter_wait(wait: int, usual: int, epochs: int) -> int:
+    """Return how many epochs `plateau` waits in a run of another length: 2 at least, or it is chance that it sees."""
+    return min(wait, epochs, max(2, wait * epochs // usual))
+
+
+def _stretched(values: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return what of these is counted in epochs, times the factor."""
     found: dict[str, Any] = {}
     if values.get("warmup_epochs") is not None:
         found["warmup_epochs"] = values["warmup_epochs"] * factor
-    if values.get("decay_every") is not None and not waits:
+    if values.get("decay_every") is not None:
         found["decay_every"] = max(0.01, values["decay_every"] * factor)
     if values.get("milestones") is not None:
-        epochs = dict.fromkeys(max(1, round(int(part) * factor)) for part in values["milestones"].split(","))
-        found["milestones"] = ",".join(map(str, epochs))
+        epochs = (round(float(part) * factor, 3) for part in values["milestones"].split(","))
+        found["milestones"] = ",".join(f"{epoch:g}" for epoch in epochs)
     return found
 
 

@@ -14,6 +14,8 @@ from depthwise.errors import Damaged, UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+HEAD = "head"
+"""Folder in a run folder of the stage that trains the last layer alone."""
 NAMES = (
     "previous.safetensors",  # first, and last next: were the removal cut off here, nobody would go on from old weights
     "last.safetensors",
@@ -128,6 +130,17 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
             for events in self.tensorboard.glob("events.out.tfevents.*"):
                 events.unlink()
+        except OSError as error:
+            raise UserError(f"cannot prepare the run folder {self.path}: {error.strerror}") from error
+
+    def remove_head(self) -> None:
+        """Remove the files of an earlier run's first stage."""
+        head = self.path / HEAD
+        try:
+            for name in NAMES if head.is_dir() else ():
+                (head / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody's own files are in it
+                head.rmdir()
         except OSError as error:
             raise UserError(f"cannot prepare the run folder {self.path}: {error.strerror}") from error
 

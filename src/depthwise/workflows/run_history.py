@@ -25,7 +25,9 @@ class History:
     rows: tuple[dict[str, Any], ...]
     """An object per epoch, as in metrics.jsonl."""
     timings: dict[int, dict[str, float]]
-    """By epoch: train_s, valid_s, images_per_s; of an epoch that was done twice, the last."""
+    """By epoch: train_s, valid_s, images_per_s, since the start or the stop; of one that was done twice, the last."""
+    parts: dict[tuple[int, float], float]
+    """Seconds of an epoch, by epoch and process, that was going on when its process last saved."""
     starts: tuple[dict[str, Any], ...]
     """As `run_record.describe_start` makes them, the first start first."""
     config: dict[str, Any]
@@ -38,14 +40,18 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """Spent in training and validation, as far as it was noted."""
-        return sum(row.get("train_s", 0.0) + row.get("valid_s", 0.0) for row in self.timings.values())
+        """Spent in training and validation, as far as it was noted; also before a stop in the middle of an epoch."""
+        closed = {(epoch, row.get("process")) for epoch, row in self.timings.items()}
+        begun = sum(seconds for part, seconds in self.parts.items() if part not in closed)
+        return begun + sum(row.get("train_s", 0.0) + row.get("valid_s", 0.0) for row in self.timings.values())
 
 
 def read_history(folder: RunFolder) -> History:
     """Read a run folder. A line that is cut short, or missing, is left out: the run may be going on."""
-    timings = {int(row["epoch"]): row for row in _rows(folder.timings) if "epoch" in row}
-    return History(tuple(_rows(folder.metrics)), timings, tuple(_rows(folder.starts)), _settings(folder.config))
+    noted = _rows(folder.timings)
+    timings = {int(row["epoch"]): row for row in noted if "epoch" in row}
+    parts = {(int(r["part_of_epoch"]), r["process"]): r["seconds"] for r in noted if "part_of_epoch" in r}
+    return History(tuple(_rows(folder.metrics)), timings, parts, tuple(_rows(folder.starts)), _settings(folder.config))
 
 
 def read_files(folder: RunFolder) -> tuple[RunFile, ...]:

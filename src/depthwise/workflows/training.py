@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from depthwise.artifact import Card
+from depthwise.artifact import Card, read_card
 from depthwise.config import SaveEvery, SplitConfig, TrainConfig, default_workers
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
@@ -204,9 +204,11 @@ def _run(
     checkpoints = Checkpoints(request.folder, card, config, every, console, events=events)
     group.first(lambda: checkpoints.start(state))
     if request.after and state.step == 0:
-        checkpoints.begin_with(request.after.folder.best, state)
+        earlier = request.after.folder.best
+        checkpoints.begin_with(*group.first(lambda: (read_card(earlier), earlier.read_bytes())), state)
     store = open_store(request.cache_size)
     shown, config, normalise = what_learns(state, card, pictures, config, place, console, store)
+    group.meet()  # features took one machine longer than the other
     reports = run(
         state,
         shown.training,

@@ -196,12 +196,15 @@ def shown_as(config: TrainConfig, training: Mapping[str, Any]) -> TrainConfig:
     return config if training.get("can_mirror", True) else replace(config, flip=False)
 
 
-def measure_colours(geometry: Geometry, training: Dataset) -> Geometry:
-    """Return the geometry with mean and standard deviation of the training pictures, per channel."""
+def measure_colours(geometry: Geometry, training: Dataset, *, centre_only: bool = False) -> Geometry:
+    """Return the geometry with mean and standard deviation of the training pictures, per channel.
+
+    `centre_only`: a deviation that leaves the differences as large as those of the files' bytes.
+    """
     counts = training.value_counts()
     values = np.arange(256) / 255
     weights = counts / counts.sum(axis=1, keepdims=True)
     mean = (weights * values).sum(axis=1)
     std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(axis=1))
     rounded = [tuple(round(float(v), 6) for v in np.atleast_1d(row)) for row in (mean, np.maximum(std, 1e-3))]
-    return replace(geometry, mean=rounded[0], std=rounded[1])
+    return replace(geometry, mean=rounded[0], std=(1 / 255,) * len(rounded[1]) if centre_only else rounded[1])

@@ -1,6 +1,7 @@
 """Where a training run begins: anew, or at its checkpoint; and whether it may."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ from depthwise.workflows.warm_start import Donor, check_donor, fetch_donor, read
 
 BUILT_IN = {
     *("model", "pretrained", "freeze", "set", "image_size", "channels", "fit", "batch_size", "seed"),
-    *("optimizer", "layer_decay"),
+    *("optimizer", "layer_decay", "centre_only"),
 }
 """Settings that a checkpoint's weights, optimiser and position make no sense without."""
 LENGTH = {"epochs", "patience"}
@@ -55,6 +56,7 @@ class Earlier(NamedTuple):
     data: Path
     init: Path | None
     config: TrainConfig
+    split: SplitConfig | None
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,16 @@ class Request:
         """What the earlier stage was asked for."""
         if not self.after:
             return None
-        folder, data, init, config = self.after
+        folder, data, init, config, split = self.after
         config = settle(config, init)
-        return replace(self, folder=folder, data=data, init=init, config=config, after=None, teacher=None)
+        return replace(self, folder=folder, data=data, init=init, config=config, split=split, after=None, teacher=None)
+
+    @property
+    def dealing(self) -> dict[str, Any]:
+        """How pictures without a split are dealt out, but for the seed, as plain values."""
+        split = self.split or SplitConfig()
+        quarantine = os.path.abspath(split.quarantine) if split.quarantine else None
+        return {"valid": split.valid, "test": split.test, "group_by": split.group_by, "quarantine": quarantine}
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,7 @@ def plan(request: Request, console: Quiet) -> Plan:
     folder = request.folder
     if request.is_resumed and folder.has_checkpoint:
         if (before := request.before) and before.folder.last.exists():
-            _check_same_settings(read_card(before.folder.last), before)
+            _check_same_settings(read_card(before.folder.last), before, is_over=True)
         card, tensors = folder.read_checkpoint(console)
         if card.kind != "checkpoint":
             raise UserError(f"{folder.last}: not a checkpoint; start again with --overwrite")
@@ -156,24 +165,35 @@ def _find_donor(request: Request, console: Quiet) -> Donor | None:
     return fetch_donor(request.spec, request.config, console) if request.config.pretrained else None
 
 
-def _check_same_settings(card: Card, request: Request) -> None:
-    """Raise UserError when settings differ in more than how long to go on."""
-    old = TrainConfig().to_json() | card.training["config"] | card.training["sources"]
-    new = request.config.to_json() | request.sources
-    follows = COUNTED if old["epochs"] != new["epochs"] else set()
+def _check_same_settings(card: Card, request: Request, *, is_over: bool = False) -> None:
+    """Raise UserError when settings differ in more than how long to go on; of a stage that is over, its sources."""
+    old, new = card.training["sources"], request.sources
+    if not is_over:
+        old, new = TrainConfig().to_json() | card.training["config"] | old, request.config.to_json() | new
+    follows = COUNTED if old.get("epochs") != new.get("epochs") else set()
     changed = sorted(name for name in {*old, *new} - LENGTH - follows if old.get(name) != new.get(name))
-    then, now = ({name: values.get(name, "not given") for name in changed} for values in (old, new))
-    listing = "\n".join(f"  {name}: {then[name]} in the run, {now[name]} now" for name in changed)
     if BUILT_IN & set(changed):
         raise UserError(
             f"{request.folder.path} cannot go on as another network, with another input or in another order:\n"
-            f"{listing}\nGive the same settings, or choose another folder by --out."
+            f"{_listing(old, new, changed)}\nGive the same settings, or choose another folder by --out."
         )
     if changed and not request.allow_changes:
         raise UserError(
-            f"{request.folder.path} was started with other settings:\n{listing}\n"
+            f"{request.folder.path} was started with other settings:\n{_listing(old, new, changed)}\n"
             "Give the same ones, or go on with the new ones by --allow-changes, or start again by --overwrite."
         )
+    dealt = card.training.get("split", request.dealing)
+    if dealt != request.dealing and not request.allow_changes:
+        changed = [name for name in dealt if dealt[name] != request.dealing[name]]
+        raise UserError(
+            f"{request.folder.path} keeps the split that it was started with:\n"
+            f"{_listing(dealt, request.dealing, changed)}\n"
+            "Give the same flags, or go on with that split by --allow-changes, or start again by --overwrite."
+        )
+
+
+def _listing(then: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str]) -> str:
+    return "\n".join(f"  {n}: {then.get(n, 'not given')} in the run, {now.get(n, 'not given')} now" for n in names)
 
 
 def check_same_machine(old: dict[str, Any], new: dict[str, Any], folder: RunFolder, *, allow_changes: bool) -> None:
@@ -203,6 +223,8 @@ def open_run(request: Request, start: Plan, card: Card, pictures: TrainingPictur
     if not start.card:
         if request.within:
             request.within.open_new()
+        elif not request.after:
+            folder.remove_head()
         folder.open_new()
         write_manifest(folder.splits, pictures.records)
     training = {"train": request.config.to_json(), "machine": machine, "compute": card.training["compute"]}
@@ -216,11 +238,14 @@ def open_run(request: Request, start: Plan, card: Card, pictures: TrainingPictur
 
 def new_card(request: Request, start: Plan, pictures: TrainingPictures, console: Quiet) -> Card:
     """Return what a new run's checkpoints say of themselves; not yet on what and how it is computed."""
-    geometry = start.geometry if start.donor else measure_colours(start.geometry, pictures.training)
+    geometry = start.geometry
+    if not start.donor:
+        geometry = measure_colours(geometry, pictures.training, centre_only=request.config.centre_only)
     small_input, options = _split_options(request, geometry, start.donor)
     training = {
         "config": request.config.to_json(),
         "sources": request.sources,
+        "split": request.dealing,
         "pictures": pictures.digest,
         "stored_size": start.stored_size,
         "can_mirror": can_mirror(pictures.training, request.config, console),
@@ -247,6 +272,8 @@ def _check_network(request: Request, num_classes: int, geometry: Geometry, donor
         raise UserError(
             "--keep-statistics needs those of weights that were trained before: give them by --pretrained or --init"
         )
+    if request.config.centre_only and donor:
+        raise UserError("--centre-only: weights that were trained before take pictures as they were trained with")
     check_stages(model, request.spec.name, request.config)
     if donor:
         check_donor(model, request.spec.name, geometry.channels, donor)
