@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from depthwise.data.folders import find_pictures, is_picture_name
 from depthwise.data.index import (
     Index,
     Record,
-    find_pictures,
-    is_picture_name,
     read_column,
     read_index,
     real_places,

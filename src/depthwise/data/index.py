@@ -2,16 +2,15 @@
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
 
 from depthwise import files
 from depthwise.data.archives import is_archive, unpacked
-from depthwise.data.decode import SUFFIXES
+from depthwise.data.folders import class_folders, find_pictures
 from depthwise.data.split import SPLITS
 from depthwise.data.table import csv_line, harmless, original, read_table
 from depthwise.errors import UserError
@@ -22,8 +21,6 @@ SPLIT_FOLDERS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 COLUMNS = ("path", "class", "split", "hash", "group")
-SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "lost+found", "System Volume Information", "$RECYCLE.BIN")
-"""Nobody's classes; the last three lie on a disk's top and often cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +108,9 @@ def _check_usable(index: Index) -> None:
 
 
 def _read_folder(root: Path) -> Index:
-    names, hidden, loose = _folders(root)
+    names, hidden, loose = class_folders(root)
     named = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
-    parts = [name for name in named if _folders(root / name)[0]]
+    parts = [name for name in named if class_folders(root / name)[0]]
     if len(named) < 2 or "train" not in (named[name] for name in parts):
         records_, notes_ = _read_classes(root, "")
         deep = [
@@ -134,7 +131,7 @@ def _read_folder(root: Path) -> Index:
 
 
 def _read_classes(root: Path, split: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-    names, hidden, loose = _folders(root)
+    names, hidden, loose = class_folders(root)
     notes = _passed_over(root, hidden, loose)
     records = []
     for name in names:
@@ -152,66 +149,6 @@ def _passed_over(root: Path, hidden: list[str], loose: int) -> list[str]:
     if loose:
         notes.append(f"{loose} pictures directly in {root} left out: they are in no class folder")
     return notes
-
-
-def _folders(root: Path) -> tuple[list[str], list[str], int]:
-    """Return the names of folders in `root`, of hidden ones, and the number of pictures that lie beside them."""
-    try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
-    except OSError as error:
-        _refuse_unreadable(error)
-    folders = [entry.name for entry in entries if _is_folder(entry)]
-    loose = sum(1 for entry in entries if entry.name not in folders and is_picture_name(entry.name))
-    return [n for n in folders if not _is_hidden(n)], [n for n in folders if _is_hidden(n)], loose
-
-
-def _refuse_unreadable(error: OSError) -> NoReturn:
-    """Raise UserError: without the pictures in this folder the others would be taken for all."""
-    raise UserError(
-        f"{error.filename}: cannot be read: {error.strerror}; get the right to read this folder, or move it elsewhere"
-    ) from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in SYSTEM_FOLDERS
-
-
-def is_picture_name(name: str) -> bool:
-    """True when the name's ending is of a picture and it is not hidden."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
-
-
-def find_pictures(folder: Path) -> tuple[list[str], int]:
-    """Return the pictures at any depth in `folder`, sorted, and the number of other files (hidden ones not counted).
-
-    Raises UserError naming a folder that cannot be read.
-    """
-    places: list[str] = []
-    num_other = 0
-    seen = {os.path.realpath(folder)}  # links to folders are followed, but to each folder once
-    for place, folders, names in os.walk(folder, onerror=_refuse_unreadable, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _is_hidden(name) and _is_new(place, name, seen))
-        for name in sorted(names):
-            if is_picture_name(name):
-                places.append(os.path.join(place, name))
-            elif not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
-                num_other += 1
-    return places, num_other
-
-
-def _is_new(place: str, name: str, seen: set[str]) -> bool:
-    """Tell whether a folder was not come to before, and note it: links can lead round in circles."""
-    real = os.path.realpath(os.path.join(place, name))
-    is_new = real not in seen
-    seen.add(real)
-    return is_new
 
 
 def _check_names(index: Index) -> None:
@@ -318,3 +255,27 @@ def real_places(places: Iterable[str]) -> list[str]:
     """
     real = cache(os.path.realpath)
     return [os.path.join(real(os.path.dirname(place)), os.path.basename(place)) for place in places]
+
+
+def known_before(records: Sequence[Record], previous: Sequence[Record]) -> dict[int, Record]:
+    """Return what an old manifest says of each picture that it names.
+
+    By place and content; else by content, where it was moved; else by place, where it was changed: then its old
+    content is nowhere else, so that no other picture has taken the name.
+    """
+    places = real_places(record.place for record in records)
+    by_place = dict(zip(real_places(record.place for record in previous), previous, strict=True))
+    now = {place: record.hash for place, record in zip(places, records, strict=True)}
+    here = set(now.values())
+    by_hash: dict[str, list[Record]] = defaultdict(list)
+    for place, old in by_place.items():
+        if old.hash and now.get(place) != old.hash:
+            by_hash[old.hash].append(old)
+    known = {}
+    for index, (place, record) in enumerate(zip(places, records, strict=True)):
+        at_place, found = by_place.get(place), by_hash.get(record.hash, [])
+        if at_place and (at_place.hash == record.hash or at_place.hash not in here):
+            known[index] = at_place
+        elif len({old.split for old in found}) == 1:
+            known[index] = found[0]
+    return known

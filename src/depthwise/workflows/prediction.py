@@ -10,7 +10,7 @@ from typing import Any, Literal, TextIO
 
 from depthwise import files
 from depthwise.console import Quiet, shown
-from depthwise.data.index import find_pictures
+from depthwise.data.folders import find_pictures
 from depthwise.data.table import csv_line, harmless
 from depthwise.data.views import ViewKind
 from depthwise.deploy.engine import Choice

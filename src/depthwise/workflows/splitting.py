@@ -1,7 +1,7 @@
 """`depthwise split`: look at every picture, keep together what belongs together, deal out, write the manifest."""
 
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from depthwise.data.examine import examine_all
 from depthwise.data.fingerprint import Fingerprint
 from depthwise.data.grouping import gather, rule_groups
 from depthwise.data.groups import Pair, group_up, grow
-from depthwise.data.index import Index, Record, read_index, real_places, write_manifest
+from depthwise.data.index import Index, Record, known_before, read_index, write_manifest
 from depthwise.data.ledger import Ledger
 from depthwise.data.quarantine import leave_out
 from depthwise.data.split import SPLITS, fold_of, stratified_split
@@ -150,7 +150,7 @@ def place(
     records or the old manifest `previous` name.
     """
     records = looked.records
-    known = _known(records, previous)
+    known = known_before(records, previous)
     fixed = {index: old.split for index, old in known.items()}
     ruled = rule_groups(config.group_by, [record.path for record in records], source)
     old_groups = gather([known[index].group if index in known else "" for index in range(len(records))])
@@ -219,30 +219,6 @@ def _are_by_rule(groups: Sequence[Sequence[int]], num_images: int, pairs: Sequen
     """Tell whether likeness alone does not make these groups."""
     alike = group_up(num_images, pairs, [], []).labels
     return any(len({alike[index] for index in group}) > 1 for group in groups)
-
-
-def _known(records: Sequence[Record], previous: Sequence[Record]) -> dict[int, Record]:
-    """Return what an old manifest says of each picture that it names.
-
-    By place and content; else by content, where it was moved; else by place, where it was changed: then its old
-    content is nowhere else, so that no other picture has taken the name.
-    """
-    places = real_places(record.place for record in records)
-    by_place = dict(zip(real_places(record.place for record in previous), previous, strict=True))
-    now = {place: record.hash for place, record in zip(places, records, strict=True)}
-    here = set(now.values())
-    by_hash: dict[str, list[Record]] = defaultdict(list)
-    for place, old in by_place.items():
-        if old.hash and now.get(place) != old.hash:
-            by_hash[old.hash].append(old)
-    known = {}
-    for index, (place, record) in enumerate(zip(places, records, strict=True)):
-        at_place, found = by_place.get(place), by_hash.get(record.hash, [])
-        if at_place and (at_place.hash == record.hash or at_place.hash not in here):
-            known[index] = at_place
-        elif len({old.split for old in found}) == 1:
-            known[index] = found[0]
-    return known
 
 
 def _unit_names(records: Sequence[Record], labels: Sequence[int]) -> list[str]:
