@@ -37,7 +37,13 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'depthwise' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_PUBLIC[name]), name)
+    try:
+        value = getattr(import_module(_PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        from depthwise.errors import require
+
+        require(error.name or "", "train", f"depthwise.{name}")
+        raise
     globals()[name] = value
     return value
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -111,10 +112,19 @@ def cache_folder() -> Path:
     if chosen := os.environ.get("DEPTHWISE_CACHE"):
         return Path(chosen)
     if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        base = os.environ.get("LOCALAPPDATA") or _home("AppData/Local")
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        base = os.environ.get("XDG_CACHE_HOME") or _home(".cache")
     return Path(base) / "depthwise"
+
+
+@cache
+def _home(below: str) -> Path:
+    """Return a folder in the user's home; without a home (a container's nameless user) one for this process only."""
+    try:
+        return Path.home() / below
+    except RuntimeError:
+        return Path(tempfile.mkdtemp(prefix="depthwise-cache-"))
 
 
 def settle_numba_cache() -> None:

@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Semaphore
 from time import sleep
@@ -181,9 +182,27 @@ def test_an_engine_that_is_not_concurrent_is_called_by_one_thread_at_a_time(tmp_
             self.now -= 1
             return super().logits(images)
 
-    counting = Counting()
-    list(Classifier(counting).predict_many(paint_all(tmp_path, [9] * 6 * BATCH), workers=3))
+    counting, photos = Counting(), paint_all(tmp_path, [9] * 6 * BATCH)
+    list(Classifier(counting).predict_many(photos, workers=3))
     assert counting.most == 1
+    classifier = Classifier(counting)
+    with ThreadPoolExecutor(4) as pool:  # a server's threads
+        list(pool.map(classifier.predict, photos[:40]))
+    assert counting.most == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_answer_that_is_no_number_is_told_and_the_others_are_given(value: float, tmp_path: Path):
+    class Broken(FakeEngine):
+        def logits(self, images: Any) -> Any:
+            found = super().logits(images)
+            found[images[:, 0, 0, 0] == 7] = value
+            return found
+
+    answers = list(Classifier(Broken()).predict_many(paint_all(tmp_path, [4, 7, 4, 7]), workers=1))
+    assert [answer.label for answer in answers] == ["ant", None, "ant", None]
+    assert [answer.reason for answer in answers] == [None, "no_number", None, "no_number"]
+    assert "no number" in (answers[1].error or "")
 
 
 def test_a_concurrent_engine_is_called_by_several_threads_at_a_time(tmp_path: Path):

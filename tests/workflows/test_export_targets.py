@@ -288,7 +288,8 @@ def test_int8_is_calibrated_on_training_photos_only(trained, photos, tmp_path, c
     ours = {record.path for record in evidence.training_records(model, photos)}  # no split, but the run's
     assert ours == {record.path for record in splits.part("train")}
     new = write_photos(tmp_path / "new", per_class=2)
-    assert len(evidence.training_records(model, new)) == 6
+    halves = evidence.training_records(model, new), evidence._of_part(model, new, "valid")
+    assert [len(half) for half in halves] == [3, 3] and not set(halves[0]) & set(halves[1])
     judging = tmp_path / "judging.csv"
     write_manifest(judging, splits.part("valid") + splits.part("test"))
     monkeypatch.setattr(deploy_export, "trace_network", lambda model, card: None)
@@ -296,6 +297,9 @@ def test_int8_is_calibrated_on_training_photos_only(trained, photos, tmp_path, c
     assert run(["export", str(trained), *how]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "judging.csv has no photos for training" in said and "leave --data out" in said
+    write_manifest(judging, splits.part("train") + splits.part("test"))
+    assert run(["export", str(trained), *how]) == 2
+    assert "judging.csv has no photos for validation" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "m.onnx").exists()
 
 

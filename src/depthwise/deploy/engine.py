@@ -5,13 +5,14 @@ An engine takes pictures of the network's own size; ONNX Runtime's takes any, wh
 
 import json
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthwise.artifact import KEY, Card
+from depthwise.artifact import KEY, SCHEMA, Card
 from depthwise.deploy.unknown import Features
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
@@ -145,6 +146,15 @@ def read_metadata(properties: dict[str, str], path: Path) -> dict[str, Any]:
 def card_of(metadata: dict[str, Any], path: Path) -> Card:
     """Return the card in an exported file's metadata. Raises UserError when it does not fit."""
     try:
-        return Card.from_json(metadata["card"])
-    except (KeyError, TypeError, ValueError) as error:
+        schema = metadata["card"].get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise UserError(
+                f"{path}: written by a newer depthwise, in schema {schema}; this version reads up to {SCHEMA}. "
+                "Update it: pip install --upgrade depthwise"
+            )
+        card = Card.from_json(metadata["card"])
+        if not 0 < card.temperature < inf:
+            raise ValueError(f"temperature {card.temperature}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: the model file is damaged: its metadata do not fit: {error}") from error
+    return card

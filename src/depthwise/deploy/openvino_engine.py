@@ -55,7 +55,8 @@ class OpenVinoEngine:
         try:
             model = self.core.read_model(path)
         except RuntimeError as error:
-            raise UserError(f"{path}: OpenVINO cannot read this model: {str(error).splitlines()[-1]}") from error
+            reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "it is damaged")
+            raise UserError(f"{path}: OpenVINO cannot read this model: {reason.strip()}") from error
         found = {KEY: str(model.get_rt_info(PLACE).value)} if model.has_rt_info(PLACE) else {}
         self.metadata = read_metadata(found, path)
         self.card = card_of(self.metadata, path)

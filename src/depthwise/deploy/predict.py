@@ -78,7 +78,7 @@ class Prediction:
     rejected: bool = False
     """True when the model says that the photo shows none of its classes, or that it is not sure enough."""
     reason: str | None = None
-    """Why it is rejected; of a photo that could not be used, its code (one of `data.decode.REASONS`)."""
+    """Why it is rejected; of a photo that could not be used, its code (one of `data.decode.REASONS`, or no_number)."""
     single_view: Score | None = None
     """With several views: the answer to the single one."""
     error: str | None = None
@@ -92,16 +92,21 @@ class Prediction:
         return values
 
 
+def _no_number(name: str) -> Prediction:
+    return Prediction(name, reason="no_number", error="the model's answer is no number: its weights are broken")
+
+
 class Classifier:
     """A model ready to answer: `Classifier.predict("photo.jpg")`. Made by `depthwise.load`."""
 
     def __init__(self, engine: Engine, views: ViewKind = "1", *, is_concurrent: bool = False) -> None:
         """`views`: of which views of a photo the probabilities are averaged (`data.views`).
 
-        `is_concurrent`: several threads may call the engine at a time.
+        `is_concurrent`: several threads may call the engine at a time; else they take turns.
         Raises UserError when the file's rule for decisions does not fit, or needs features that the engine has not.
         """
-        self.engine, self.views, self.is_concurrent = engine, views, is_concurrent
+        self.engine, self.views = engine, views
+        self.turn = nullcontext() if is_concurrent else Lock()
         self.decision = read_decision(engine.card)
         has_features = isinstance(engine, FeatureEngine) and engine.has_features
         self.feature_engine = cast(FeatureEngine, engine) if has_features else None
@@ -136,13 +141,11 @@ class Classifier:
         `is_live`: photos come one by one; answer what there is instead of waiting for more.
         """
         workers = max(1, default_workers() if workers is None else workers)
-        turn = nullcontext() if self.is_concurrent else Lock()
 
         def answer(names: list[str | Path]) -> list[Prediction]:
             pictures = [self.read(Path(name)) for name in names]
             usable = [(str(n), p) for n, p in zip(names, pictures, strict=True) if not isinstance(p, Skipped)]
-            with turn:
-                answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
+            answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
             return [
                 Prediction(str(name), reason=pixels.reason, error=pixels.detail)
                 if isinstance(pixels, Skipped)
@@ -154,7 +157,11 @@ class Classifier:
         yield from chain.from_iterable(in_order(answer, grouped, workers))
 
     def outputs(self, pictures: Sequence[Views], *, wants_features: bool = False) -> Outputs:
-        """Return what the model says of one photo or more."""
+        """Return what the model says of one photo or more. Any thread may ask."""
+        with self.turn:
+            return self._outputs(pictures, wants_features=wants_features)
+
+    def _outputs(self, pictures: Sequence[Views], *, wants_features: bool) -> Outputs:
         features, single = None, np.stack([views.single for views in pictures])
         if wants_features or self.decision.needs_features:
             assert self.feature_engine is not None
@@ -169,7 +176,8 @@ class Classifier:
         return Outputs(logits, stated.mean(axis=1), features)
 
     def _probabilities(self, logits: Logits) -> NDArray[np.float64]:
-        return softmax(logits / np.float32(self.engine.card.temperature))
+        with np.errstate(invalid="ignore"):  # what is no number is told as such
+            return softmax(logits / np.float32(self.engine.card.temperature))
 
     def _answers(self, names: list[str], pictures: list[Views], top_k: int) -> list[Prediction]:
         if top_k < 1:
@@ -177,6 +185,11 @@ class Classifier:
         if not pictures:
             return []
         found = self.outputs(pictures)
+        is_number = [bool(np.isfinite(row).all()) for row in np.concatenate([found.stated, found.logits], axis=1)]
+        if not all(is_number):  # no rule for answers may see them: below every threshold is not sure
+            usable = [place for place, is_one in enumerate(is_number) if is_one]
+            answers = iter(self._answers([names[i] for i in usable], [pictures[i] for i in usable], top_k))
+            return [next(answers) if one else _no_number(name) for name, one in zip(names, is_number, strict=True)]
         numbers, reasons = self.decision.decide(self.classes, found.stated, found.logits, found.features)
         single = self._single_views(found.logits)
         return [

@@ -100,8 +100,9 @@ class ProgramEngine:
         extra = {ENTRY: ""}
         try:
             self.program = torch.export.load(path, extra_files=extra).module()
-        except (RuntimeError, ValueError, OSError, KeyError, AssertionError) as error:
-            raise UserError(f"{path}: torch.export cannot read this model: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # of a damaged archive nearly anything comes
+            reason = (str(error).splitlines() or ["it is damaged"])[0]
+            raise UserError(f"{path}: torch.export cannot read this model: {reason}") from error
         self.metadata = read_metadata({KEY: extra[ENTRY]}, path)
         self.card = card_of(self.metadata, path)
 

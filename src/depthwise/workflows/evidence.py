@@ -51,34 +51,50 @@ def manifest_of(model: Path, data: str | Path | None) -> Path | None:
     return manifest if data or manifest.exists() else None
 
 
-def validation_pictures(card: Card, manifest: Path | None, workers: int, console: Quiet) -> Pictures:
-    """Return MAX_PHOTOS validation photos (of all, where none are for validation); noise where there are no photos."""
+def validation_pictures(
+    card: Card, manifest: Path | None, workers: int, console: Quiet, *, judges: Path | None = None
+) -> Pictures:
+    """Return MAX_PHOTOS validation photos (of all, where none are for validation); noise where there are no photos.
+
+    `judges`: the model whose INT8 form they are to judge; then photos for validation only. Raises UserError without.
+    """
     if manifest is None:
         console.warn(f"no photos at hand: comparing on {NUM_NOISE} pictures of noise; give photos by --data")
         return Pictures(noise(NUM_NOISE, card.geometry.image_size, card.geometry.channels), None, ())
     index = read_index(manifest)
-    wanted = sorted(index.part("valid") or index.records, key=lambda record: (record.hash, str(record.path)))
+    found = _of_part(judges, manifest, "valid") if judges else index.part("valid") or index.records
+    wanted = sorted(found, key=lambda record: (record.hash, str(record.path)))
     return read_pictures(card, wanted[:MAX_PHOTOS], manifest, workers, console)
 
 
 def training_records(model: Path, manifest: Path) -> tuple[Record, ...]:
-    """Return the photos that INT8's ranges may be learnt from: as `manifest` says, else as the run of `model` said.
+    """Return the photos that INT8's ranges may be learnt from. Raises UserError when there are none."""
+    return _of_part(model, manifest, "train")
 
-    All of them where the photos have no split and are new to the run. Raises UserError when none of them is for
-    training: the others are there to judge by.
+
+def _of_part(model: Path, manifest: Path, part: str) -> tuple[Record, ...]:
+    """Return the photos of one part: as `manifest` says, else as the run of `model` said.
+
+    Of photos without a split that are new to the run, every other one of each class is for each. Raises UserError when
+    there are none: ranges are learnt from training photos, and judged by others.
     """
     index, splits = read_index(manifest), RunFolder(model.parent).splits
     before = read_index(splits).records if splits.exists() else ()
     used = dict(zip(real_places(r.place for r in before), [r.split for r in before], strict=True))
-    pairs = list(zip(index.records, real_places(record.place for record in index.records), strict=True))
-    found = index.part("train") or tuple(r for r, place in pairs if not r.split and used.get(place) == "train")
-    is_new = not any(record.split or place in used for record, place in pairs)
-    if not found and not is_new:
+    places = real_places(record.place for record in index.records)
+    parts = [record.split or used.get(place, "") for record, place in zip(index.records, places, strict=True)]
+    records = index.records
+    if not any(parts):
+        records = tuple(sorted(records, key=lambda record: (record.label, record.hash, record.place)))
+        parts = ["train" if number % 2 else "valid" for number in range(len(records))]
+    found = tuple(record for record, its in zip(records, parts, strict=True) if its == part)
+    if not found:
+        what = "training" if part == "train" else "validation"
         raise UserError(
-            f"{manifest} has no photos for training, and --int8 is calibrated on these alone: those for validation and "
-            "test judge it. Give photos with a train part by --data, or leave --data out to use the run's own"
+            f"{manifest} has no photos for {what}: --int8 is calibrated on training photos alone, and judged by those "
+            "for validation. Give photos with both parts by --data, or leave --data out to use the run's own"
         )
-    return found or index.records
+    return found
 
 
 def read_pictures(card: Card, wanted: Sequence[Record], source: Path, workers: int, console: Quiet) -> Pictures:

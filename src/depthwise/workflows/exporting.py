@@ -104,7 +104,7 @@ def export(
     console.say(f"Exporting {engine.card.model}")
     fixed_size = fixed_size or out.suffix != ".onnx"
     manifest = manifest_of(path, data)
-    pictures = validation_pictures(engine.card, manifest, workers, console)
+    pictures = validation_pictures(engine.card, manifest, workers, console, judges=path if int8 else None)
     before = logits_of(engine, pictures.images)
     network = trace_network(engine.model, engine.card) if out.suffix in (".onnx", ".xml") else None
     small = _int8(engine, path, network, manifest, pictures, before, max_loss, workers, console) if int8 else None

@@ -36,9 +36,15 @@ def _passed() -> Path:
 
 def _identity(model: Path) -> list[Any]:
     """Return what must not have changed for a file to have passed; its contents go by size and time."""
-    status = model.stat()
+    parts = [part.stat() for part in _parts(model)]
     package = RUN_BY[model.suffix]
-    return [status.st_size, status.st_mtime_ns, processor(), package, _version(package)]
+    return [[[part.st_size, part.st_mtime_ns] for part in parts], processor(), package, _version(package)]
+
+
+def _parts(model: Path) -> list[Path]:
+    """Return the files that a model consists of: OpenVINO's weights lie beside it."""
+    weights = model.with_suffix(".bin")
+    return [model, weights] if model.suffix == ".xml" and weights.is_file() else [model]
 
 
 def has_passed(model: Path) -> bool:
@@ -55,7 +61,7 @@ def note_passed(model: Path) -> None:
 def _key(model: Path) -> str:
     """Return everything that the finding depends on."""
     values = {
-        "model": fingerprint(model.read_bytes()),
+        "model": fingerprint(b"".join(part.read_bytes() for part in _parts(model))),
         "processor": f"{num_processors()} x {processor()}",
         "versions": {name: _version(name) for name in PACKAGES},
     }
