@@ -5,7 +5,7 @@ import pytest
 
 from depthwise.config import TrainConfig
 from depthwise.data import augment_maps
-from depthwise.data.augment import PRESETS, Augmentation, augment, resolve
+from depthwise.data.augment import PRESETS, Augmentation, augment, resolve, without_changes
 from depthwise.data.augment_colour import LUMA, colour_matrices
 from depthwise.data.augment_maps import box_maps, in_pixels, mirror_maps, turn_maps
 from depthwise.data.order import mix
@@ -245,7 +245,9 @@ def test_saturation_moves_along_luma(monkeypatch):
 
 
 def test_none_switches_everything_off_and_standard_is_the_default():
-    assert resolve(TrainConfig(augment="none", mixup=1.0, flip=True)).is_none
+    assert resolve(TrainConfig(augment="none")).is_none
+    several = {"rotate": 9, "mixup": 1.0, "policy": "randaugment", "policy_ops": 3, "short_side": (8, 9)}
+    assert resolve(without_changes(TrainConfig(augment_warmup=0.5, **several))).is_none
     assert resolve(TrainConfig(epochs=11)) == Augmentation(crop=0.08, flip=True, augment_warmup=10)
     assert not resolve(TrainConfig()).is_none
 

@@ -279,7 +279,7 @@ def test_the_runs_own_split_is_used_for_the_folder_it_came_from(photos, trained,
     ("text", "message"),
     [
         ("file,label\na.png,cat\n", "its first line must name the columns path,class,split"),
-        ("path,class,split\na.png,cat,training\n", "line 2: needs a path, a class, and a split"),
+        ("path,class,split\na.png,cat,trainig\n", "line 2: needs a path, a class, and a split"),
         ("path,class,split\na.png,cat,train\na.png,dog,train\n", "names 1 files twice"),
         ("", "not a manifest"),
     ],

@@ -158,6 +158,8 @@ def test_views_change_what_is_learnt_unless_there_is_no_augmentation(viewed, pho
     plain = train_views(photos, tmp_path / "plain", frozen_views=1)
     assert plain[0] != bits(viewed)[0]
     assert train_views(photos, tmp_path / "none", augment="none")[0] == plain[0]
+    more = {"policy": "randaugment", "policy_ops": 3, "rotate": 20.0}
+    assert train_views(photos, tmp_path / "more", **more)[0] not in (plain[0], bits(viewed)[0])
 
 
 def test_the_head_ends_as_one_that_is_trained_without_stored_features(viewed, photos, tmp_path):

@@ -18,7 +18,7 @@ from depthwise.data.augment_maps import box_maps, identity, in_pixels, mirror_ma
 from depthwise.data.augment_policy import change_pixels, draw_policy, policy_maps
 from depthwise.data.order import Ids, uniform
 from depthwise.data.warp import Images, recolour, warp
-from depthwise.rules import is_cut
+from depthwise.rules import CHANGES, is_cut
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,12 @@ def resolve(config: TrainConfig) -> Augmentation:
     values = {**preset, **given}
     share = values.pop("augment_warmup", 0.0)
     return Augmentation(**values, augment_warmup=share * max(1, config.epochs - 1))
+
+
+def without_changes(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with pictures shown as they are."""
+    usual, names = TrainConfig(), ("augment_warmup", "policy_ops", "policy_magnitude", *CHANGES)
+    return replace(config, augment="none", **{name: getattr(usual, name) for name in names})
 
 
 def are_changed(ids: Ids, seed: int, epoch: int, how: Augmentation) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from torch import nn
 from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
+from depthwise.data.augment import without_changes
 from depthwise.data.store import Store
 from depthwise.models.blocks import Network
 from depthwise.models.create import rebuild
@@ -79,5 +80,5 @@ def what_learns(
     valid = replace(pictures.valid, images=embedding(pictures.valid), image_size=0)
     for network in state.networks.values():
         freeze(network)
-    config = replace(config, augment="none", progressive=0, keep_statistics=True)
+    config = replace(without_changes(config), progressive=0, keep_statistics=True)
     return replace(pictures, training=training, valid=valid), config, nn.Identity()
