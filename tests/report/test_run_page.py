@@ -83,7 +83,7 @@ ODD = {
     "one photo": {"classes": LETTERS[:3], "num_images": 1},
     "a single epoch": {"classes": LETTERS[:3], "history": made_up_history(1, 1)},
     "not finished": {"classes": LETTERS[:3], "history": made_up_history(2, 30)},
-    "no history": {"classes": LETTERS[:3], "history": History((), {}, (), {})},
+    "no history": {"classes": LETTERS[:3], "history": History((), {}, {}, (), {})},
     "the test": {"classes": LETTERS[:3], "split": "test"},
 }
 
