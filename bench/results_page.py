@@ -87,11 +87,11 @@ def _distance(found: dict[str, Any], published: Published | None) -> str:
 
 
 def _witness(found: Found) -> str:
-    machines = []
-    for row in found.values():
-        of = described(row["machine"])
-        machines += [of] if of not in machines else []
-    said = f"{len(found)} of {len(ROWS)} rows are run" + (f": {'; '.join(machines)}." if machines else ".")
+    machines: dict[str, list[str]] = {}
+    for name, row in found.items():
+        machines.setdefault(described(row["machine"]), []).append(f"`{name}`")
+    told = [f"{of} ({', '.join(names)})" if len(machines) > 1 else of for of, names in machines.items()]
+    said = f"{len(found)} of {len(ROWS)} rows are run" + (f": {'; '.join(told)}." if told else ".")
     others = [f"`{row.title}`" for row in ROWS if row.title in found and is_of_another_plan(row, found[row.title])]
     return said + (f" Of an earlier plan, with fewer minutes: {', '.join(others)}." if others else "")
 
@@ -118,7 +118,8 @@ def figure(found: dict[str, Any]) -> str:
     epochs = found["plan"]["epochs"]
     took = f"{epochs} epoch{'s' * (epochs > 1)}, {minutes_of(found):.1f} min"
     accuracy = f"{100 * top1_of(found):.2f} % of {num_images:,} test pictures"
-    return f"{MEASURED}Fashion-MNIST: {found['name']} {accuracy}, {took}, {seeds} seed{'s' * (seeds > 1)}"
+    own = "".join(f", {setting}" for setting in found["plan"]["request"]["set"])
+    return f"{MEASURED}Fashion-MNIST: {found['name']} {accuracy}, {took}, {seeds} seed{'s' * (seeds > 1)}{own}"
 
 
 def cell_rows(recipe: str) -> list[dict[str, Any]]:
@@ -148,8 +149,12 @@ def recipes(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 def figures(recipe: str, found: Found) -> list[str]:
     """Return the lines that a recipe's first comment should have: the machine, then accuracy and time."""
     rows, cells = [found[row.title] for row in ROWS if row.recipe == recipe and row.title in found], cell_rows(recipe)
-    machines = dict.fromkeys(f"{MEASURED}on {described(row['machine'])}:" for row in (*rows, *cells))
-    return [*machines, *(figure(row) for row in rows), *([cell_figure(cells)] if cells else [])]
+    told = [(f"{MEASURED}on {described(row['machine'])}:", figure(row)) for row in rows]
+    told += [(f"{MEASURED}on {described(row['machine'])}:", cell_figure(cells)) for row in cells]
+    by_machine: dict[str, dict[str, None]] = {}
+    for machine, line in told:
+        by_machine.setdefault(machine, {})[line] = None
+    return [line for machine, lines in by_machine.items() for line in (machine, *lines)]
 
 
 def differences(root: Path) -> Iterator[str]:

@@ -42,7 +42,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         from depthwise.errors import require
 
-        require(error.name or "", "train", f"depthwise.{name}")
+        missing = (error.name or __name__).partition(".")[0]
+        require(missing, "train", f"depthwise.{name}")  # else it is a module of ours
         raise
     globals()[name] = value
     return value

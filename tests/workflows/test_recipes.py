@@ -152,6 +152,8 @@ def test_what_is_counted_in_epochs_follows_their_number():
         assert waits.stages(wishes)[-1].decay_every == 5
     assert [waits.stages({"epochs": epochs})[-1].decay_every for epochs in (3, 100, 300)] == [2, 10, 10]
     assert waits.stages({"epochs": 51, "decay_every": 7.0})[-1].decay_every == 7
+    steps = Recipe("r", "", {"epochs": 90, "schedule": "step", "decay_every": 30.0})  # another schedule's number
+    assert steps.stages({"epochs": 80, "schedule": "plateau"})[-1].decay_every == 4
 
 
 def test_options_of_a_recipe_s_network_are_not_another_s():

@@ -76,11 +76,10 @@ def beside(values: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, An
         if any(is_cut(wishes.get(name)) if group is CROPS else wishes.get(name) is not None for name in group):
             kept = {name: value for name, value in kept.items() if name not in group}
     if "epochs" in wishes and "epochs" in values:
+        wait = int(kept.get("decay_every") or PLATEAU_EPOCHS)
         kept |= _stretched(kept, wishes["epochs"] / values["epochs"])
         if {**kept, **wishes}.get("schedule") == "plateau" and "decay_every" not in wishes:
-            kept["decay_every"] = _shorter_wait(
-                int(values.get("decay_every") or PLATEAU_EPOCHS), values["epochs"], wishes["epochs"]
-            )
+            kept["decay_every"] = _shorter_wait(wait, values["epochs"], wishes["epochs"])
     in_vain = idle({**USUAL, **kept, **wishes}, USUAL)
     return {name: value for name, value in kept.items() if name not in in_vain}
 
