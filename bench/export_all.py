@@ -1,8 +1,8 @@
-"""Every network of the registry exported and compared with itself in PyTorch, and how fast it answers by engine.
+"""Every network of the registry exported and compared with itself in PyTorch.
 
 python bench/export_all.py [--pattern 'resnet*'] [--seconds 600]
 
-Random weights (agreement and time do not depend on them), batch norm statistics measured on noise, the paper's size of
+Random weights (agreement does not depend on them), batch norm statistics measured on noise, the paper's size of
 pictures, 10 classes. What is in bench/results/export_all.json with the same versions is not done again; `--seconds`
 stops after the network in which they are over, so that it can go on another time.
 """
@@ -11,8 +11,6 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +21,13 @@ from torch import nn
 from depthwise import artifact
 from depthwise.data.decode import Channels
 from depthwise.data.geometry import Geometry
-from depthwise.deploy.engine import Choice, EngineName
-from depthwise.deploy.measure import interleave
 from depthwise.deploy.verify import noise
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec, list_models, model_info
 from depthwise.workflows.exporting import export
-from depthwise.workflows.opening import open_engine
 
 RESULT = record.RESULTS / "export_all.json"
 NUM_CLASSES = 10
-TIMED_S = 1.0
-ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
 
 
 def measured_statistics(model: nn.Module, images: torch.Tensor) -> None:
@@ -60,17 +53,12 @@ def row(spec: ModelSpec, folder: Path) -> dict[str, Any]:
     artifact.write(folder / "m.safetensors", card, model.state_dict())
     del model
     found = export(folder / "m.safetensors", folder / "m.onnx", fixed_size=True, overwrite=True)
-    calls: dict[str, Callable[[], Any]] = {}
-    for name in ENGINES:
-        calls[name] = partial(open_engine(folder / "m.onnx", Choice(name, threads=1)).logits, pictures[:1])
-    times = interleave(calls, TIMED_S)
     return {
         "name": spec.name,
         "image_size": spec.image_size,
         "top1_agreement": found.comparison.top1_agreement,
         "max_probability_difference": found.comparison.max_probability_difference,
         "num_bytes": found.num_bytes,
-        "p50_ms": {name: round(timing.p50_ms, 2) for name, timing in times.items()},
     }
 
 

@@ -240,21 +240,20 @@ def audit() -> str:
 
 
 def export_all() -> str:
-    """Return how every network compares with itself in PyTorch once exported, and how fast it answers."""
+    """Return how every network compares with itself in PyTorch once exported."""
     found = result("export_all")
     rows = [
         f"| `{row['name']}` | {row['image_size']} | {row['top1_agreement']:.0%} "
-        f"| {row['max_probability_difference']:.0e} | {row['num_bytes'] / 1e6:.1f} "
-        f"| {row['p50_ms']['onnxruntime']:.1f} | {row['p50_ms']['openvino']:.1f} |"
+        f"| {row['max_probability_difference']:.0e} | {row['num_bytes'] / 1e6:.1f} |"
         for row in found["rows"]
     ]
     return "\n".join(
         [
-            f"{len(rows)} of {found['num_networks']} networks, random weights, 10 classes, 16 pictures of noise; "
-            f"milliseconds for one picture on one thread, while the machine did other work. {witness(found)}.",
+            f"{len(rows)} of {found['num_networks']} networks, random weights, 10 classes, 16 pictures of noise, in "
+            f"ONNX Runtime. {witness(found)}. How fast they are where you are: `depthwise recommend` ([speed](speed.md)).",
             "",
-            "| network | px | same answers | probabilities differ by | MB | ONNX Runtime | OpenVINO |",
-            "|---|---:|---:|---:|---:|---:|---:|",
+            "| network | px | same answers | probabilities differ by | MB |",
+            "|---|---:|---:|---:|---:|",
             *rows,
         ]
     )

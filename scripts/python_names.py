@@ -1,15 +1,20 @@
 """The generated part of docs/python.md: what `import depthwise as dw` offers, from the code's own docstrings."""
 
+import ast
 import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, get_type_hints
 
 import depthwise as dw
+from depthwise.metrics import Assessment, Scores
 
 WIDTH = 100
+PARTS_OF = {"evaluate": (Assessment, Scores)}
+"""Classes of parts of what a function returns that people will ask for."""
 MODULES = re.compile(r"\b(?!dw\.)(?:\w+\.)+(?=[A-Z]\w*)")
 """Where a type is from; of PyTorch's it stays short."""
 
@@ -39,6 +44,21 @@ def _entry(name: str) -> Iterator[str]:
     yield inspect.cleandoc(value.__doc__)
     if isinstance(value, type) and not name.endswith("Config"):
         yield from _members(value)
+    if (found := _returned(value)) and is_dataclass(found) and found.__name__ not in dw.__all__:
+        for kind in (found, *PARTS_OF.get(name, ())):
+            yield f"`{kind.__name__}`: {inspect.cleandoc(kind.__doc__ or '')}"
+            yield from _members(kind)
+
+
+def _returned(value: Any) -> type | None:
+    """Return the class of what a function returns; None where it is not told by one."""
+    if not inspect.isfunction(value):
+        return None
+    try:
+        found = get_type_hints(value).get("return")
+    except NameError:  # of a module that is imported for types only
+        return None
+    return found if isinstance(found, type) else None
 
 
 def _call(name: str, function: Callable[..., Any]) -> str:
@@ -59,7 +79,10 @@ def _call(name: str, function: Callable[..., Any]) -> str:
 def _members(kind: type) -> Iterator[str]:
     lines = []
     if is_dataclass(kind):
-        lines += [f"- `.{field.name}`" for field in fields(kind)]
+        said = _said_of_fields(kind)
+        lines += [
+            f"- `.{field.name}`" + (f": {said[field.name]}" if field.name in said else "") for field in fields(kind)
+        ]
     for name, member in vars(kind).items():
         doc = inspect.getdoc(member.fget if isinstance(member, property) else member)
         if not name.startswith("_") and doc and (inspect.isfunction(member) or isinstance(member, property)):
@@ -67,6 +90,18 @@ def _members(kind: type) -> Iterator[str]:
             lines.append(f"- `.{name}{plain(call)}`: {doc.splitlines()[0]}")
     if lines:
         yield "\n".join(lines)
+
+
+def _said_of_fields(kind: type) -> dict[str, str]:
+    """Return what stands as a string below each field of a dataclass."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    said = {}
+    for field, below in pairwise(tree.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            text = below.value if isinstance(below, ast.Expr) else None
+            said |= {field.target.id: " ".join(str(text.value).split())} if isinstance(text, ast.Constant) else {}
+    return said
 
 
 PARTS: dict[str, Callable[[], str]] = {"python_names": python_names}

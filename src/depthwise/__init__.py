@@ -24,9 +24,11 @@ _PUBLIC = {
     "import_model": "depthwise.workflows.importing",
     "Classifier": "depthwise.deploy.predict",
     "Prediction": "depthwise.deploy.predict",
+    "Choice": "depthwise.deploy.engine",
     "SplitConfig": "depthwise.config",
     "TrainConfig": "depthwise.config",
     "UserError": "depthwise.errors",
+    "UnusablePicture": "depthwise.errors",
 }
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 (the keys are strings)
 

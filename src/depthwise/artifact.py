@@ -63,6 +63,10 @@ class Card:
         kept = {name: value for name, value in values.items() if name != "schema"}
         kept["geometry"] = Geometry.from_json(values["geometry"])
         kept["classes"] = tuple(values["classes"])
+        if not all(isinstance(name, str) for name in kept["classes"]):
+            raise TypeError("a class's name is no text")
+        if len(set(kept["classes"])) < len(kept["classes"]):
+            raise ValueError("it names a class twice")
         return cls(**kept)
 
 

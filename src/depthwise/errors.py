@@ -61,7 +61,7 @@ def require(module: str, extra: str, purpose: str) -> None:
 
     if find_spec(module) is None:
         message = f"{purpose} needs {module}, which is not installed.\nInstall it with: pip install "
-        message += f"'depthwise[{extra}]'" if extra else module
+        message += f"'depthwise[{extra}]'" if extra else module.replace("_", "-")
         if extra == "train":
             message += (
                 "\nFor the small CPU build of torch on Linux, first: "

@@ -1,10 +1,12 @@
 """Files that are whole or absent. All that a run writes with care goes through `Disk`'s few calls."""
 
+import atexit
 import contextlib
 import hashlib
 import json
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -13,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from depthwise.errors import CannotWrite
+from depthwise.errors import CannotWrite, UserError
 
 
 class Disk:
@@ -107,6 +109,23 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(pause_s)
 
 
+def check_place(target: Path, flag: str) -> None:
+    """Raise UserError when no file can be written where `flag` wants `target`; asked before the work, not after it."""
+    if not target.parent.exists():
+        raise UserError(f"{flag} {target}: there is no folder {target.parent}; make it, or choose another {flag}")
+    check_folder(target.parent, f"{flag} {target}")
+    if target.is_dir():
+        raise UserError(f"{flag} {target} is a folder; choose another {flag}")
+
+
+def check_folder(folder: Path, asked: str) -> None:
+    """Raise UserError, beginning with `asked`, when no file can be made in `folder`."""
+    if not folder.is_dir():
+        raise UserError(f"{asked}: {folder} is no folder; choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{asked}: the folder {folder} cannot be written to; choose another place")
+
+
 def cache_folder() -> Path:
     """Return the folder for what can be had again: DEPTHWISE_CACHE, else depthwise/ in the user's cache folder."""
     if chosen := os.environ.get("DEPTHWISE_CACHE"):
@@ -141,7 +160,9 @@ def settle_numba_cache() -> None:
         is_ours = os.access(place, os.W_OK)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         is_ours = False
-    place = place if is_ours else Path(tempfile.mkdtemp(prefix="depthwise-numba-"))
+    if not is_ours:
+        place = Path(tempfile.mkdtemp(prefix="depthwise-numba-"))
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
     os.environ["NUMBA_CACHE_DIR"] = str(place)
     if "numba" in sys.modules:  # it has read its settings
         sys.modules["numba"].core.config.CACHE_DIR = str(place)

@@ -216,6 +216,42 @@ def test_a_concurrent_engine_is_called_by_several_threads_at_a_time(tmp_path: Pa
     list(Classifier(Meeting(), is_concurrent=True).predict_many(paint_all(tmp_path, [9] * 2 * BATCH), workers=2))
 
 
+@pytest.mark.parametrize("views", ["1", "flip"])
+def test_a_photo_may_be_given_by_its_bytes_or_its_pixels(views, tmp_path: Path):
+    colours = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
+    photo = tmp_path / "a.png"
+    Image.fromarray(colours).save(photo)
+    classifier = Classifier(FakeEngine(), views)
+    wanted = classifier.predict(photo)
+    alpha = np.dstack([colours, np.full((30, 20), 255, np.uint8)])
+    given = (photo.read_bytes(), colours, colours[:, ::-1][:, ::-1], alpha)
+    for found in (*map(classifier.predict, given), *classifier.predict_many(given)):
+        assert (found.path, found.label, found.probability) == ("", wanted.label, wanted.probability)
+    grey = np.array(Image.open(photo).convert("L"))
+    for pixels in (grey, grey[:, :, None]):
+        assert classifier.predict(pixels).probability == wanted.probability
+
+
+@pytest.mark.parametrize(
+    ("photo", "reason"),
+    [
+        (b"", "empty"),
+        (b"hello, this is no picture", "not_a_picture"),
+        (np.zeros((4, 4, 3), np.float32), "not_a_picture"),
+        (np.zeros((4, 4, 2), np.uint8), "not_a_picture"),
+        (np.zeros(4, np.uint8), "not_a_picture"),
+        (np.zeros((0, 4, 3), np.uint8), "empty"),
+        (np.broadcast_to(np.uint8(0), (10_000, 5_001, 3)), "too_large"),
+    ],
+)
+def test_what_is_given_and_no_picture_has_its_reason(engine: FakeEngine, photo: Any, reason: str):
+    with pytest.raises(UnusablePicture, match="the photo: ") as caught:
+        Classifier(engine).predict(photo)
+    assert caught.value.reason == reason
+    (answer,) = Classifier(engine).predict_many([photo])
+    assert (answer.path, answer.reason, answer.label) == ("", reason, None) and answer.error
+
+
 def test_the_answer_as_json_has_these_keys(engine: FakeEngine, tmp_path: Path):
     good = Classifier(engine).predict(paint(tmp_path / "a.png", 0), top_k=1).to_json()
     assert json.loads(json.dumps(good)) == {

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from depthwise.deploy.verify import check_golden, compare, noise, pack_golden
+from depthwise.deploy.verify import check_golden, compare, noise, odd_sized, pack_golden
+from depthwise.errors import UserError
 
 BEFORE = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, 0.0]], np.float32)
 LABELS = np.array([0, 1, 1])
@@ -46,9 +47,11 @@ def test_a_low_temperature_does_not_hide_a_difference():
 class Fake:
     """An engine whose logits are the mean of each channel, plus what is wrong with it."""
 
-    def __init__(self, wrong=0.0):
-        self.wrong = wrong
-        self.card = type("Card", (), {"temperature": 1.0})()
+    def __init__(self, wrong=0.0, **metadata):
+        self.wrong, self.metadata = wrong, metadata
+        geometry = type("Geometry", (), {"image_size": 20})()
+        self.card = type("Card", (), {"temperature": 1.0, "classes": "abc", "geometry": geometry})()
+        self.takes_any_size = True
 
     def logits(self, images):
         return images.mean((1, 2)).astype(np.float32) / 50 + np.array([0, 0, self.wrong], np.float32)
@@ -57,9 +60,31 @@ class Fake:
 def test_pictures_travel_along_and_tell_another_machine():
     pictures = noise(3, 20, 3)
     packed = pack_golden(list(pictures), Fake().logits(pictures))
-    assert check_golden(Fake(), packed) < 1e-6
-    assert check_golden(Fake(0.5), packed) > 0.05
-    assert check_golden(Fake(float("nan")), packed) == float("inf")
+    assert check_golden(Fake(golden=packed)) < 1e-6
+    assert check_golden(Fake(0.5, golden=packed)) > 0.05
+    assert check_golden(Fake(float("nan"), golden=packed)) == float("inf")
+    assert check_golden(Fake()) is None
+
+
+def test_a_picture_of_another_size_asks_the_file_s_own_resizing():
+    odd = odd_sized(20, 3)
+    assert odd.shape == (1, 30, 25, 3)
+    packed = pack_golden(list(odd), np.float32([[0, 0, 9]]))
+    assert check_golden(Fake(golden_resized=packed)) > 0.05
+    fixed = Fake(golden_resized=packed)
+    fixed.takes_any_size = False
+    assert check_golden(fixed) is None
+
+
+@pytest.mark.parametrize(
+    "golden", [7, [{}], ["x"], [{"png": "####", "logits": [0, 0, 0]}], [{"png": "", "logits": []}]]
+)
+def test_pictures_that_cannot_be_read_are_told(golden):
+    with pytest.raises(UserError, match="the model file is damaged: its pictures to ask again cannot be read"):
+        check_golden(Fake(golden=golden))
+    spoiled = [{**entry, "logits": [1, 2]} for entry in pack_golden(list(noise(1, 20, 3)), np.zeros((1, 3)))]
+    with pytest.raises(UserError, match="cannot be read"):
+        check_golden(Fake(golden=spoiled))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

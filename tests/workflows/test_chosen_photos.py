@@ -1,13 +1,16 @@
 """Which photos a model is judged on: the run's own, copies among them, new ones, and what is said of each."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from test_judging_commands import ask, copied
 
 from conftest import FLAGS, write_photos
+from depthwise import artifact
 from depthwise.cli import run
+from depthwise.data.index import read_index, write_manifest
 from depthwise.workflows.run_folder import RunFolder
 
 
@@ -86,3 +89,44 @@ def test_answers_that_are_no_numbers_end_with_the_photo_s_name(own, capsys, monk
     status, said = ask(capsys, "evaluate", own)
     assert status == 2 and "the answers to 1 of 6 pictures are no numbers (nan or inf); the first: " in said.err
     assert "depthwise verify" in said.err
+
+
+@pytest.fixture
+def beside_another(own, trained, photos):
+    """The folder of a run with another split than that of its model: two photos have changed sides."""
+    records = list(read_index(own / "splits.csv").records)
+    train, test = (next(i for i, r in enumerate(records) if r.split == s) for s in ("train", "test"))
+    records[train], records[test] = replace(records[train], split="test"), replace(records[test], split="train")
+    write_manifest(own / "splits.csv", records)
+    return own
+
+
+def test_a_split_of_another_run_is_not_believed(beside_another, photos, capsys):
+    status, said = ask(capsys, "evaluate", beside_another)
+    words = " ".join(said.err.split())
+    assert status == 2 and "has no splits.csv of its training beside it; name the pictures" in words
+    assert "splits.csv is not the split that the model was trained by, or was changed: it is not used" in words
+    status, said = ask(capsys, "evaluate", beside_another, photos)
+    assert status == 0 and "what the model was trained on is not known here: evaluating all 36" in said.err
+    assert not RunFolder(beside_another).test_reads.exists()
+    status, said = ask(capsys, "report", beside_another, "--data", photos)
+    assert status == 0 and "given photos" in RunFolder(beside_another).report.read_text(encoding="utf-8")
+    status, said = ask(capsys, "audit", photos, "--model", beside_another)
+    assert "was trained on all" not in said.err
+
+
+def test_a_split_is_the_run_s_wherever_its_photos_lie(own, photos, tmp_path, capsys):
+    shutil.copytree(photos, tmp_path / "moved")
+    records = read_index(own / "splits.csv").records
+    write_manifest(
+        own / "splits.csv", [replace(r, place=str(tmp_path / "moved" / r.path.relative_to(photos))) for r in records]
+    )
+    status, said = ask(capsys, "evaluate", own)
+    assert status == 0 and "on 6 pictures" in said.out and "not used" not in said.err
+
+
+def test_weights_of_others_have_no_split(own, tmp_path, capsys):
+    card, tensors = artifact.read(own / "best.safetensors")
+    artifact.write(own / "best.safetensors", replace(card, training={}), tensors)
+    status, said = ask(capsys, "evaluate", own)
+    assert status == 2 and "has no splits.csv of its training" in said.err and "not used" not in said.err

@@ -1,5 +1,7 @@
 """`depthwise export` and `verify`: one file that needs nothing beside it, compared before it is written."""
 
+import base64
+import io
 import json
 import shlex
 import subprocess
@@ -20,6 +22,7 @@ from depthwise.data.decode import decode
 from depthwise.deploy import eager
 from depthwise.deploy.engine import OnnxEngine
 from depthwise.deploy.openvino_engine import OpenVinoEngine, to_openvino
+from depthwise.deploy.verify import noise
 from depthwise.models.create import create_model
 from depthwise.workflows import exporting
 from depthwise.workflows.teaching import read_teacher
@@ -172,17 +175,68 @@ def test_resizing_that_differs_is_found(trained, tmp_path, capsys, monkeypatch):
         (["--out", "{tmp}/model.bin"], "ends in .onnx"),
         (["--out", "{exported}"], "--overwrite"),
         (["--out", "{tmp}/m.onnx", "--data", "{tmp}/nothing"], "nothing"),
+        (["--out", "{tmp}/nowhere/m.onnx"], "there is no folder {tmp}/nowhere"),
     ],
 )
 def test_what_is_asked_wrongly_is_explained(trained, exported, tmp_path, capsys, arguments, message):
     arguments = [a.format(tmp=tmp_path, exported=exported) for a in arguments]
     assert run(["export", str(trained), *arguments]) == 2
-    assert message in capsys.readouterr().err
+    assert message.format(tmp=tmp_path) in capsys.readouterr().err
 
 
 def test_an_exported_file_is_not_exported_again(exported, tmp_path, capsys):
     assert run(["export", str(exported), "--out", str(tmp_path / "m.onnx")]) == 2
     assert "is exported already" in capsys.readouterr().err
+
+
+def test_no_photo_travels_where_none_may(exported, trained, tmp_path, capsys):
+    assert "png" in json.dumps(OnnxEngine(exported).metadata["golden"])
+    out = tmp_path / "m.onnx"
+    assert run(["export", str(trained), "--out", str(out)]) == 0
+    assert "3 of these photos travel in the file" in capsys.readouterr().out
+    assert run(["export", str(trained), "--out", str(out), "--golden", "noise", "--overwrite"]) == 0
+    assert "travel in the file" not in capsys.readouterr().out
+    metadata = OnnxEngine(out).metadata
+    pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(e["png"])))) for e in metadata["golden"]]
+    assert np.array_equal(np.stack(pixels), noise(16, 32, 3)[:4])
+    assert metadata["made"]["command"].endswith("--out m.onnx --golden noise")
+    assert run(["verify", str(out)]) == 0
+
+
+def test_resizing_that_differs_elsewhere_is_found_by_verify(exported, capsys, monkeypatch):
+    whole = OnnxEngine.logits
+
+    def logits(self, images):
+        return whole(self, images) + np.float32([1, 0, 0]) * (images.shape[1] != 32)
+
+    monkeypatch.setattr(OnnxEngine, "logits", logits)
+    assert run(["verify", str(exported)]) == 2
+    assert "computes something else on this machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda card: card["classes"].pop(), "it names 2 classes and has 3 logits"),
+        (lambda card: card.update(classes=["a", "b", "a"]), "it names a class twice"),
+        (lambda card: card.update(classes=["a", "b", 3]), "a class's name is no text"),
+    ],
+)
+def test_classes_that_do_not_fit_are_told(exported, tmp_path, capsys, spoil, message):
+    proto, out = onnx.load(exported), tmp_path / "m.onnx"
+    metadata = json.loads(proto.metadata_props[0].value)
+    spoil(metadata["card"])
+    proto.metadata_props[0].value = json.dumps(metadata)
+    onnx.save(proto, out)
+    assert run(["verify", str(out)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the model file is damaged" in said and message in said
+
+
+def test_an_ending_in_capitals_is_explained(exported, tmp_path, capsys):
+    (tmp_path / "M.ONNX").write_bytes(exported.read_bytes())
+    assert run(["predict", str(tmp_path / "M.ONNX"), "photo.jpg"]) == 2
+    assert "name it M.onnx" in capsys.readouterr().err
 
 
 def test_files_that_are_no_models_are_explained(tmp_path, capsys):
@@ -262,7 +316,7 @@ def test_an_exported_file_has_a_page_without_maps(exported, trained, tmp_path, c
 
     monkeypatch.chdir(tmp_path)
     assert run(["report", str(exported)]) == 2
-    assert "no splits.csv beside it" in capsys.readouterr().err
+    assert "no splits.csv of its training beside it" in capsys.readouterr().err
     assert run(["report", str(exported), "--data", str(trained / "splits.csv")]) == 0
     assert "of 6 given photos are answered rightly" in (tmp_path / "model-report.html").read_text()
     found = gather(exported, data=trained / "splits.csv")

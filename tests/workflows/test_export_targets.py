@@ -1,4 +1,4 @@
-"""`depthwise export` to OpenVINO and torch.export, in INT8, and what may run the files."""
+"""`depthwise export` to OpenVINO and torch.export, and what may run the files."""
 
 import json
 import os
@@ -6,51 +6,20 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import pytest
 
 import depthwise as dw
-from conftest import write_photos
 from depthwise.cli import run
-from depthwise.data.index import Record, read_index, write_manifest
-from depthwise.deploy import export as deploy_export
-from depthwise.deploy import measure, quantize
 from depthwise.deploy.engine import Choice, OnnxEngine, Parts
-from depthwise.deploy.export import trace_network
 from depthwise.deploy.openvino_engine import OpenVinoEngine
-from depthwise.workflows import evidence, exporting, finding, loading, quantizing
+from depthwise.workflows import finding, loading
 from depthwise.workflows.opening import open_engine
 
 
 @pytest.fixture(scope="module")
-def trained_v3(photos, tmp_path_factory):
-    """MobileNetV3, narrow: squeeze-and-excite, hard-swish and depthwise layers."""
-    out = tmp_path_factory.mktemp("v3") / "run"
-    how = ["--model", "mobilenet_v3_small", "--set", "width=0.35", "--epochs", "6", "--batch-size", "6", "--lr", "0.05"]
-    how += ["--image-size", "16", "--recipe", "none", "--no-report"]
-    assert run(["train", str(photos), "--out", str(out), *how, "--workers", "1", "--threads", "1"]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def network(trained_v3):
-    """Its graph, which takes seconds to make."""
-    engine = dw.load(trained_v3, "cpu").engine
-    return trace_network(engine.model, engine.card)
-
-
-@pytest.fixture
-def hasty(monkeypatch, network):
-    """The graph is made already, and time is hardly measured."""
-    monkeypatch.setattr(deploy_export, "trace_network", lambda model, card: network)
-    monkeypatch.setattr(measure, "TURN_S", 0.0)
-    monkeypatch.setattr(exporting, "SECONDS", 0.0)
-
-
-@pytest.fixture(scope="module")
-def int8(trained_v3, tmp_path_factory):
-    out = tmp_path_factory.mktemp("int8") / "model.onnx"
-    exporting.export(trained_v3, out, int8=True, max_loss=0.2)
+def exported(trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("exported") / "model.onnx"
+    dw.export(trained, out)
     return out
 
 
@@ -145,12 +114,6 @@ def test_files_that_are_there_are_replaced_on_request_only(trained, tmp_path, ca
     assert dw.export(trained, tmp_path / "model.xml", overwrite=True).comparison.is_passed
 
 
-@pytest.mark.parametrize("name", ["model[1].onnx", "float.onnx"])
-def test_sizes_of_an_int8_file_do_not_depend_on_its_name(name, trained_v3, hasty, tmp_path):
-    cost = dw.export(trained_v3, tmp_path / name, int8=True, max_loss=0.2, fixed_size=True).int8
-    assert cost["size_ratio"] > 1.2 and cost["num_bytes"] < cost["num_bytes_float"]
-
-
 def test_an_openvino_file_needs_no_torch(trained, photos, tmp_path):
     dw.export(trained, tmp_path / "model.xml")
     code = "import sys; from depthwise.cli import run; sys.exit(run(sys.argv[1:]) or ('torch' in sys.modules) * 9)"
@@ -194,115 +157,6 @@ def test_a_converter_that_spoils_is_found_for_every_kind_of_file(trained, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_int8_is_small_states_its_cost_and_is_verified_by_its_own_tolerance(int8, trained_v3, capsys):
-    found = json.loads(int8.with_name("model.onnx.verification.json").read_text())
-    cost = found["int8"]
-    assert cost["loss"] <= 0.2 and cost["num_calibration"] == 24 and cost["size_ratio"] > 1.2 and cost["p50_ms"] > 0
-    assert set(cost["per_class"]) == {"crème brûlée", "猫", "red fox"}
-    operations = [node.op_type for node in onnx.load(int8).graph.node]
-    assert operations.count("DequantizeLinear") > 100
-    assert found["tolerance"] == quantizing.TOLERANCE
-    made = f"depthwise export {trained_v3.name} --out model.onnx --int8 --max-loss 0.2"
-    assert OnnxEngine(int8).metadata["made"]["command"] == made
-    assert run(["verify", str(int8)]) == 0 and run(["verify", str(int8), "--engine", "openvino"]) == 0
-    capsys.readouterr()
-    assert np.array_equal(*(OnnxEngine(int8).logits(np.full((2, s, s, 3), 99, np.uint8))[:1] for s in (24, 30)))
-
-
-def test_weights_are_quantised_by_channel(int8):
-    proto = onnx.load(int8)
-    scales = {c.name: onnx.numpy_helper.to_array(c) for c in proto.graph.initializer}
-    depthwise = [name for name in scales if name.endswith("depthwise.conv.weight_scale")]
-    assert depthwise and all(
-        scales[name].size == scales[name.replace("_scale", "_zero_point")].size > 1 for name in depthwise
-    )
-
-
-def test_int8_is_the_same_bits_again(network):
-    pictures = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
-    bits = []
-    for _ in range(2):
-        with quantize.Quantizer(network, pictures) as quantizer:
-            bits.append(quantizer.without(()).SerializeToString())
-    assert bits[0] == bits[1]
-
-
-def spoil(monkeypatch, bad=lambda layer: True):
-    """Let some layers come out of the quantiser with weights of the wrong sign and ten times their size."""
-    whole = quantize.Quantizer._quantized
-
-    def spoiled(self, excluded, included=()):
-        proto = whole(self, excluded, included)
-        for constant in proto.graph.initializer:
-            if constant.name.endswith("weight_scale") and bad(constant.name):
-                values = onnx.numpy_helper.to_array(constant) * np.float32(-10)
-                constant.CopyFrom(onnx.numpy_helper.from_array(values, constant.name))
-        return proto
-
-    monkeypatch.setattr(quantize.Quantizer, "_quantized", spoiled)
-
-
-def test_a_spoiled_int8_model_is_refused_with_the_loss_of_each_class_and_leaves_no_file(
-    trained_v3, hasty, tmp_path, capsys, monkeypatch
-):
-    spoil(monkeypatch)
-    monkeypatch.setattr(quantizing, "_doublings", lambda num_layers: [4])
-    how = ["--out", str(tmp_path / "m.onnx"), "--int8", "--max-loss", "0.1", "--fixed-size"]
-    assert run(["export", str(trained_v3), *how]) == 2
-    message = capsys.readouterr().err
-    assert "INT8 loses" in message and "allowed: 10.0%" in message and "% of its photos" in message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_layer_that_costs_most_goes_back_to_float(trained_v3, network, hasty, tmp_path, monkeypatch):
-    spoil(monkeypatch, lambda name: "blocks.3.project" in name)
-    result = dw.export(trained_v3, tmp_path / "m.onnx", int8=True, max_loss=0.2, fixed_size=True)
-    spoiled = next(node.name for node in network.graph.node if any("blocks.3.project" in name for name in node.input))
-    assert result.int8["float_layers"][0] == spoiled
-    assert result.int8["loss"] <= 0.2
-    names = {c.name for c in onnx.load(tmp_path / "m.onnx").graph.initializer}
-    assert not any("blocks.3.project.conv.weight_scale" in name for name in names)
-
-
-def test_the_gate_counts_what_is_lost():
-    before = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
-    labels = np.array([0, 0, 1, 1])
-    judge = quantizing.gate_of(before, labels, ("a", "b", "c"), 0.25)
-    gate = judge(np.eye(3, dtype=np.float32)[[0, 1, 1, 2]])
-    assert (gate.accuracy_float, gate.accuracy_int8, gate.loss) == (0.75, 0.5, 0.25) and gate.is_passed
-    assert gate.per_class == {"a": 0.5, "b": 0.0}
-    assert not judge(np.eye(3, dtype=np.float32)[[1, 1, 1, 2]]).is_passed
-
-
-def test_calibration_photos_are_of_all_classes_and_always_the_same(tmp_path):
-    records = [Record(tmp_path / f"{n}", "ab"[n > 2], "train", f"{n:02}") for n in range(20)]
-    found = quantizing.stratified(records, 5)
-    assert [r.label for r in found] == ["a", "b", "a", "b", "a"]
-    assert found == quantizing.stratified(records[::-1], 5)
-    assert len(quantizing.stratified(records, 99)) == 20
-
-
-def test_int8_is_calibrated_on_training_photos_only(trained, photos, tmp_path, capsys, monkeypatch):
-    model, splits = trained / "best.safetensors", read_index(trained / "splits.csv")
-    assert evidence.training_records(model, trained / "splits.csv") == splits.part("train")
-    ours = {record.path for record in evidence.training_records(model, photos)}  # no split, but the run's
-    assert ours == {record.path for record in splits.part("train")}
-    new = write_photos(tmp_path / "new", per_class=2)
-    halves = evidence.training_records(model, new), evidence._of_part(model, new, "valid")
-    assert [len(half) for half in halves] == [3, 3] and not set(halves[0]) & set(halves[1])
-    judging = tmp_path / "judging.csv"
-    write_manifest(judging, splits.part("valid") + splits.part("test"))
-    monkeypatch.setattr(deploy_export, "trace_network", lambda model, card: None)
-    how = ["--out", str(tmp_path / "m.onnx"), "--int8", "--data", str(judging)]
-    assert run(["export", str(trained), *how]) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "judging.csv has no photos for training" in said and "leave --data out" in said
-    write_manifest(judging, splits.part("train") + splits.part("test"))
-    assert run(["export", str(trained), *how]) == 2
-    assert "judging.csv has no photos for validation" in " ".join(capsys.readouterr().err.split())
-    assert not (tmp_path / "m.onnx").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -318,9 +172,8 @@ def test_what_is_asked_wrongly_is_explained(trained, tmp_path, capsys, arguments
     assert list(tmp_path.iterdir()) == []
 
 
-def test_engines_agree_and_parts_are_the_whole(int8, trained, tmp_path):
-    out = tmp_path / "model.onnx"
-    dw.export(trained, out)
+def test_engines_agree_and_parts_are_the_whole(exported):
+    out = exported
     side = OnnxEngine(out).card.geometry.image_size
     images = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), np.uint8)
     wanted = OnnxEngine(out).logits(images)
@@ -330,21 +183,21 @@ def test_engines_agree_and_parts_are_the_whole(int8, trained, tmp_path):
         np.testing.assert_allclose(found.logits(images), wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_what_bench_found_is_taken_for_many_photos_only_and_for_this_file_only(int8, tmp_path, monkeypatch):
+def test_what_bench_found_is_taken_for_many_photos_only_and_for_this_file_only(exported, tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path))
-    assert finding.best(int8, Choice(), "many") is None
-    finding.keep(int8, {"single": Choice("openvino", 1, 1), "many": Choice("onnxruntime", 1, 4)})
-    assert finding.best(int8, Choice(), "many") == Choice("onnxruntime", 1, 4)
-    assert finding.best(int8, Choice(), "single") == Choice("openvino", 1, 1)
-    assert finding.best(int8, Choice(threads=2), "many") is None  # asked for otherwise
-    assert isinstance(dw.load(int8, work="many").engine.engine, OnnxEngine)
-    assert isinstance(dw.load(int8, work="single").engine.engine, OpenVinoEngine)
-    assert isinstance(dw.load(int8).engine, OnnxEngine)
+    assert finding.best(exported, Choice(), "many") is None
+    finding.keep(exported, {"single": Choice("openvino", 1, 1), "many": Choice("onnxruntime", 1, 4)})
+    assert finding.best(exported, Choice(), "many") == Choice("onnxruntime", 1, 4)
+    assert finding.best(exported, Choice(), "single") == Choice("openvino", 1, 1)
+    assert finding.best(exported, Choice(threads=2), "many") is None  # asked for otherwise
+    assert isinstance(dw.load(exported, work="many").engine.engine, OnnxEngine)
+    assert isinstance(dw.load(exported, work="single").engine.engine, OpenVinoEngine)
+    assert isinstance(dw.load(exported).engine, OnnxEngine)
     other = tmp_path / "other.onnx"
-    other.write_bytes(int8.read_bytes()[:-1] + b" ")
+    other.write_bytes(exported.read_bytes()[:-1] + b" ")
     assert finding.best(other, Choice(), "many") is None
     (tmp_path / "engines.json").write_text("{")
-    assert finding.best(int8, Choice(), "many") is None
+    assert finding.best(exported, Choice(), "many") is None
 
 
 def test_an_engine_that_computes_something_else_here_is_taken_only_by_name(
@@ -369,17 +222,17 @@ def test_a_file_is_asked_once_and_again_when_it_changed(trained, tmp_path, monke
     monkeypatch.setenv("DEPTHWISE_CACHE", str(tmp_path / "cache"))
     out, asked = tmp_path / "model.onnx", []
     dw.export(trained, out)
-    monkeypatch.setattr(loading, "check_golden", lambda engine, golden: asked.append(len(golden)) or 0.0)
+    monkeypatch.setattr(loading, "check_golden", lambda engine: asked.append(1) or 0.0)
     dw.load(out), dw.load(out)
-    assert asked == [3]
+    assert asked == [1]
     os.utime(out, (0, 0))
     dw.load(out)
     monkeypatch.setattr(finding, "processor", lambda: "another")
     dw.load(out)
-    assert asked == [3, 3, 3]
+    assert asked == [1, 1, 1]
     monkeypatch.setenv("DEPTHWISE_CACHE", str(out / "no folder"))  # nothing can be kept
     dw.load(out)
-    assert asked == [3, 3, 3, 3]
+    assert asked == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -389,6 +242,6 @@ def test_a_file_is_asked_once_and_again_when_it_changed(trained, tmp_path, monke
         (["evaluate", "{run}", "--engine", "openvino"], "--engine openvino runs exported files"),
     ],
 )
-def test_engines_asked_for_wrongly(int8, trained, capsys, arguments, message):
-    assert run([a.format(model=int8, run=trained) for a in arguments]) == 2
+def test_engines_asked_for_wrongly(exported, trained, capsys, arguments, message):
+    assert run([a.format(model=exported, run=trained) for a in arguments]) == 2
     assert message in capsys.readouterr().err

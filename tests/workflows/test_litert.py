@@ -50,7 +50,7 @@ def test_running_without_the_engine_says_what_to_install(command, photos, tmp_pa
     more = [str(next(photos.rglob("*.png")))] if command == "predict" else []
     assert run([command, str(tmp_path / "m.tflite"), *more]) == 2
     message = capsys.readouterr().err
-    assert "needs ai_edge_litert, which is not installed" in message and "'depthwise[litert]'" in message
+    assert "needs ai_edge_litert, which is not installed" in message and "pip install ai-edge-litert" in message
 
 
 def test_the_card_lies_behind_the_model_and_the_model_is_as_it_was(tmp_path):

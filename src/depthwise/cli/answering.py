@@ -72,6 +72,10 @@ def predict(
         raise UserError("predict needs photos: files, folders, globs, or - for paths on standard input")
     if resume and overwrite:
         raise UserError("--resume goes on with a file, --overwrite replaces it: give one of them")
+    if out:
+        from depthwise.files import check_place
+
+        check_place(out, "--out")
     if out and out.exists() and not overwrite and not resume:
         raise UserError(
             f"{out} exists; choose another --out, go on with it by --resume, or replace it with --overwrite"
@@ -176,6 +180,7 @@ def export(
     max_loss: float = 0.01,
     fixed_size: Annotated[bool, Parameter(negative="")] = False,
     licence: str = "",
+    golden: Literal["photos", "noise"] = "photos",
     overwrite: Overwrite = False,
     factory: Factory = None,
     workers: Workers = None,
@@ -202,6 +207,9 @@ def export(
         Leave the resizing out of an .onnx graph: photos must have the network's size. The others never resize.
     licence
         How the file may be used, e.g. Apache-2.0: kept in its metadata.
+    golden
+        What travels in the file, for verify to ask again elsewhere: four small photos, or noise where no photo may
+        leave.
     """
     require("torch", "train", "exporting")
     from depthwise.report.tables import export_text
@@ -216,6 +224,7 @@ def export(
         max_loss=max_loss,
         fixed_size=fixed_size,
         licence=licence,
+        golden=golden,
         overwrite=overwrite,
         factory=factory,
         workers=workers,

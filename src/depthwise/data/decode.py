@@ -7,9 +7,9 @@ reason.
 
 import os
 import stat
-from io import BufferedReader
+from io import BytesIO
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,10 @@ PASSING = ("missing", "not_a_file", "unreadable", "memory")
 """Reasons that say nothing of what a file holds: the next look may find another."""
 
 
+Source = str | os.PathLike[str] | bytes
+"""A picture's file: where it lies, or the bytes in it."""
+
+
 class Header(NamedTuple):
     """What a file says of itself before its pixels are decoded."""
 
@@ -82,7 +86,7 @@ class Traits(NamedTuple):
     has_alpha: bool
 
 
-def decode(path: str | os.PathLike[str], channels: Channels = 3, at_least: int | None = None) -> Pixels:
+def decode(path: Source, channels: Channels = 3, at_least: int | None = None) -> Pixels:
     """Return the picture as uint8 (H, W, channels), upright; RGB order, grey by ITU-R 601 luma.
 
     With `at_least`, a JPEG may come out at 1/2, 1/4 or 1/8 of its size, no side below so many px: quicker, and not the
@@ -91,21 +95,33 @@ def decode(path: str | os.PathLike[str], channels: Channels = 3, at_least: int |
     return decode_with_traits(path, channels, at_least)[0]
 
 
-def decode_with_traits(
-    path: str | os.PathLike[str], channels: Channels = 3, at_least: int | None = None
-) -> tuple[Pixels, Traits]:
+def from_array(pixels: NDArray[Any], channels: Channels = 3) -> Pixels:
+    """Return a picture that is decoded already, uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), as `decode` would.
+
+    Colours in RGB order (OpenCV's are BGR: turn them by `[:, :, ::-1]`), transparency last. Raises UnusablePicture.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
+        raise _unusable("not_a_picture", f"an array of {pixels.dtype} {pixels.shape} in place of uint8 (H, W, 3)")
+    if not pixels.size or pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise _unusable("too_large" if pixels.size else "empty", f"{pixels.shape[1]} x {pixels.shape[0]} px")
+    flat = pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
+    found = np.array(_converted(Image.fromarray(np.ascontiguousarray(flat)), channels), np.uint8)
+    return found.reshape(*found.shape[:2], channels)
+
+
+def decode_with_traits(path: Source, channels: Channels = 3, at_least: int | None = None) -> tuple[Pixels, Traits]:
     """Return what `decode` returns, and what it met. Raises UnusablePicture with one of REASONS."""
     image, traits = _decode(path, channels, at_least)
     pixels = np.array(image, np.uint8)
     return pixels.reshape(*pixels.shape[:2], channels), traits
 
 
-def decode_image(path: str | os.PathLike[str], channels: Channels = 3, at_least: int | None = None) -> Image.Image:
+def decode_image(path: Source, channels: Channels = 3, at_least: int | None = None) -> Image.Image:
     """Return what `decode` returns as Pillow holds it, mode L or RGB. Raises UnusablePicture with one of REASONS."""
     return _decode(path, channels, at_least)[0]
 
 
-def _decode(path: str | os.PathLike[str], channels: Channels, at_least: int | None) -> tuple[Image.Image, Traits]:
+def _decode(path: Source, channels: Channels, at_least: int | None) -> tuple[Image.Image, Traits]:
     opened = _Opened(path)
     with opened as image:
         try:
@@ -126,7 +142,7 @@ def _decode(path: str | os.PathLike[str], channels: Channels, at_least: int | No
             raise _broken(error) from error
 
 
-def read_header(path: str | os.PathLike[str]) -> Header:
+def read_header(path: Source) -> Header:
     """Return size and kind from the file's header, without decoding its pixels. Raises UnusablePicture."""
     with _Opened(path) as image:
         width, height = image.size
@@ -138,12 +154,12 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 class _Opened:
     """A context manager that opens a picture, its header checked, and closes it whatever happens."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Source) -> None:
+        self.path = path
 
     def __enter__(self) -> Image.Image:
         try:
-            self.file = _open_regular(self.path)
+            self.file: BinaryIO = BytesIO(self.path) if isinstance(self.path, bytes) else _open_regular(Path(self.path))
         except FileNotFoundError:
             raise _unusable("missing") from None
         except (OSError, ValueError) as error:
@@ -182,7 +198,7 @@ class _Opened:
         self.file.close()
 
 
-def _open_regular(path: Path) -> BufferedReader:
+def _open_regular(path: Path) -> BinaryIO:
     """Open for reading what is a regular file; a pipe or a device could block for ever."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise _unusable("not_a_file")

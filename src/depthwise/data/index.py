@@ -1,5 +1,6 @@
 """What there is to learn from: a folder, a folder already split, or a manifest, as records of path and class."""
 
+import hashlib
 import os
 import sys
 from collections import Counter, defaultdict
@@ -223,6 +224,12 @@ def write_manifest(path: Path, records: Iterable[Record]) -> None:
     except OSError as error:
         raise UserError(f"cannot make the folder {path.parent}: {error.strerror}") from error
     files.write_whole(path, "".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def digest_of_split(records: Iterable[Record]) -> str:
+    """Return a SHA-256 of which photo has which class and split, wherever they lie: of two splits, equal for none."""
+    lines = sorted(csv_line((record.hash or record.path.name, record.label, record.split)) for record in records)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def naming(folder: Path) -> Callable[[Path], str]:

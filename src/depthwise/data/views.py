@@ -6,6 +6,7 @@
 the network slide over larger pictures instead, which a network of fixed input cannot do.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 
 from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_picture
-from depthwise.data.decode import Pixels, decode
+from depthwise.data.decode import Pixels, decode, from_array
 from depthwise.data.geometry import Geometry, apply
 from depthwise.errors import UnusablePicture
 
 ViewKind = Literal["1", "flip", "10", "multiscale"]
+Photo = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+"""A file's path, the bytes in a file, or pixels: uint8 (H, W, 3) in RGB order, or (H, W) in grey."""
+GIVEN = Path("the photo")
 LARGER = 256 / 224
 SCALES = (1.0, 256 / 224, 288 / 224)
 
@@ -57,13 +61,16 @@ def enlarged(pixels: Pixels, geometry: Geometry, scale: float) -> Pixels:
     return apply(pixels, replace(geometry, image_size=side, crop_share=min(1.0, geometry.crop_share * scale)))
 
 
-def read_views(path: Path, geometry: Geometry, kind: ViewKind) -> Views | Skipped:
-    """Return the views of a file, or why it cannot be used."""
-    if kind == "1":
+def read_views(photo: Photo, geometry: Geometry, kind: ViewKind) -> Views | Skipped:
+    """Return the views of a photo, or why it cannot be used; what is no path is called GIVEN."""
+    path = GIVEN if isinstance(photo, bytes | np.ndarray) else Path(photo)
+    if kind == "1" and path is not GIVEN:
         single = read_picture(path, geometry)
         return single if isinstance(single, Skipped) else Views(single, single[None])
     try:
-        return view(decode(path, geometry.channels), geometry, kind)
+        if isinstance(photo, np.ndarray):
+            return view(from_array(photo, geometry.channels), geometry, kind)
+        return view(decode(photo, geometry.channels), geometry, kind)
     except UnusablePicture as error:
         return Skipped(path, error.reason, error.detail)
 

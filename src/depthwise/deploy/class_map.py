@@ -39,9 +39,9 @@ def class_map(path: Path, image: NDArray[np.uint8], number: int | None = None) -
     head = OnnxEngine(path).metadata.get("class_map")
     if not head:
         raise UserError(
-            f"{path}: no map in this file: pooling and one linear layer do not end its network, or an older version "
-            "exported it (then export it again). Explain the run or the model file that it was made from; that needs "
-            "torch: pip install 'depthwise[train]'"
+            f"{path}: no map in this file: it computes in INT8, or pooling and one linear layer do not end its "
+            "network. Explain the run or the model file that it was made from; that needs torch: pip install "
+            "'depthwise[train]'"
         )
     engine = OnnxEngine(with_outputs(path.read_bytes(), (head["map"], head["weights"])), str(path))
     found = engine.session.run(["logits", head["map"], head["weights"]], {"images": image[None]})

@@ -54,6 +54,13 @@ class OnnxEngine:
             raise UserError(f"{path}: ONNX Runtime cannot read this model: {reason}") from error
         self.metadata = read_metadata(self.session.get_modelmeta().custom_metadata_map, path)
         self.card = card_of(self.metadata, path)
+        widths = {output.name: output.shape[-1] for output in self.session.get_outputs()}
+        if widths.get("logits") != len(self.card.classes):
+            raise UserError(
+                f"{path}: the model file is damaged: it names {len(self.card.classes)} classes and has "
+                f"{widths.get('logits', 'no')} logits"
+            )
+        self.takes_any_size = isinstance(self.session.get_inputs()[0].shape[1], str)
 
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return float32 (B, K) for uint8 (B, H, W, C); of any size, all of a batch alike."""
@@ -78,6 +85,8 @@ class Exported(Protocol):
     card: Card
     metadata: dict[str, Any]
     """All that the file says of itself: its card, its verification, pictures to ask again."""
+    takes_any_size: bool
+    """Whether it resizes pictures itself, where it is run so."""
 
     @property
     def has_features(self) -> bool:
@@ -96,6 +105,7 @@ class Parts:
     def __init__(self, engine: Exported, size: int) -> None:
         self.engine, self.size = engine, size
         self.card, self.metadata, self.has_features = engine.card, engine.metadata, engine.has_features
+        self.takes_any_size = engine.takes_any_size
 
     def logits(self, images: NDArray[np.uint8]) -> Logits:
         """Return the engine's answers."""

@@ -103,8 +103,8 @@ def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
     return data
 
 
-TOLD = ("pictures", "epoch", "step", "num_train_images", "num_valid_images", "valid_top1")
-"""`pictures` is the hash of what was trained on."""
+TOLD = ("pictures", "splits", "epoch", "step", "num_train_images", "num_valid_images", "valid_top1")
+"""`pictures` is the hash of what was trained on, `splits` that of the split."""
 
 
 def metadata_of(card: Card, more: dict[str, Any]) -> dict[str, Any]:

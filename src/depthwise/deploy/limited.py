@@ -20,6 +20,8 @@ class Limited:
     Their number holds for all of PyTorch, so two of these must not be asked at the same time.
     """
 
+    takes_any_size = False
+
     def __init__(self, engine: FeatureEngine, threads: int) -> None:
         """`threads`: at least 1."""
         self.engine, self.threads = engine, threads

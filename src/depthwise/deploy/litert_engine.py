@@ -25,9 +25,11 @@ ENTRY = f"{KEY}.json"
 class LiteRtEngine:
     """Computes logits by LiteRT, one picture of the network's size at a time: the file has that shape."""
 
+    takes_any_size = False
+
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         """Raises UserError when it is no exported model. `threads`: None is one per processor."""
-        require("ai_edge_litert", "litert", f"running {path}")
+        require("ai_edge_litert", "", f"running {path}")
         from ai_edge_litert.interpreter import Interpreter
 
         if not path.is_file():

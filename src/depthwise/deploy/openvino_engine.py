@@ -43,6 +43,8 @@ def core() -> Any:
 class OpenVinoEngine:
     """Computes logits by OpenVINO on the CPU, compiled for each size of batch. Pictures have the network's size."""
 
+    takes_any_size = False
+
     def __init__(self, path: Path, *, threads: int | None = None, is_bf16: bool = False) -> None:
         """Raises UserError when it is no exported model.
 

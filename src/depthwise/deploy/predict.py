@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import chain
-from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from depthwise.artifact import Card
 from depthwise.config import default_workers
 from depthwise.data.audit import Skipped
-from depthwise.data.views import ViewKind, Views, read_views
+from depthwise.data.views import Photo, ViewKind, Views, read_views
 from depthwise.deploy.decision import read_decision
 from depthwise.deploy.stream import groups, in_order, live_groups
 from depthwise.deploy.unknown import Features
@@ -69,6 +68,7 @@ class Prediction:
     """The answer for one photo; or, with `error`, why there is none."""
 
     path: str
+    """As it was given; '' for a photo given as bytes or pixels."""
     label: str | None = None
     """The answer: the most probable class, unless the file's rule for decisions prefers another."""
     probability: float | None = None
@@ -90,6 +90,10 @@ class Prediction:
         if self.single_view is None:
             del values["single_view"]
         return values
+
+
+def _name(photo: Photo) -> str:
+    return "" if isinstance(photo, bytes | np.ndarray) else str(photo)
 
 
 def _no_number(name: str) -> Prediction:
@@ -121,19 +125,22 @@ class Classifier:
         """The class names."""
         return self.engine.card.classes
 
-    def predict(self, photo: str | Path, top_k: int = 5) -> Prediction:
-        """Return the answer for one photo. Raises UnusablePicture, with the reason, when it cannot be read."""
-        seen = self.read(Path(photo))
+    def predict(self, photo: Photo, top_k: int = 5) -> Prediction:
+        """Return the answer for one photo: its path, the bytes of its file, or pixels, uint8 (H, W, 3) in RGB order.
+
+        Raises UnusablePicture, with the reason, when it cannot be used.
+        """
+        seen = self.read(photo)
         if isinstance(seen, Skipped):
             raise UnusablePicture(seen.reason, f"{seen.path}: {seen.detail}")
-        return self._answers([str(photo)], [seen], top_k)[0]
+        return self._answers([_name(photo)], [seen], top_k)[0]
 
-    def read(self, photo: Path) -> Views | Skipped:
+    def read(self, photo: Photo) -> Views | Skipped:
         """Return what the network sees of a photo, or why it cannot be used."""
         return read_views(photo, self.engine.card.geometry, self.views)
 
     def predict_many(
-        self, photos: Iterable[str | Path], top_k: int = 5, *, workers: int | None = None, is_live: bool = False
+        self, photos: Iterable[Photo], top_k: int = 5, *, workers: int | None = None, is_live: bool = False
     ) -> Iterator[Prediction]:
         """Yield an answer per photo, in their order; one that cannot be read is an answer with `error`.
 
@@ -142,15 +149,15 @@ class Classifier:
         """
         workers = max(1, default_workers() if workers is None else workers)
 
-        def answer(names: list[str | Path]) -> list[Prediction]:
-            pictures = [self.read(Path(name)) for name in names]
-            usable = [(str(n), p) for n, p in zip(names, pictures, strict=True) if not isinstance(p, Skipped)]
+        def answer(some: list[Photo]) -> list[Prediction]:
+            pictures = [self.read(photo) for photo in some]
+            usable = [(_name(n), p) for n, p in zip(some, pictures, strict=True) if not isinstance(p, Skipped)]
             answers = iter(self._answers([n for n, _ in usable], [p for _, p in usable], top_k))
             return [
-                Prediction(str(name), reason=pixels.reason, error=pixels.detail)
+                Prediction(_name(photo), reason=pixels.reason, error=pixels.detail)
                 if isinstance(pixels, Skipped)
                 else next(answers)
-                for name, pixels in zip(names, pictures, strict=True)
+                for photo, pixels in zip(some, pictures, strict=True)
             ]
 
         grouped = live_groups(photos, BATCH) if is_live else groups(photos, BATCH)

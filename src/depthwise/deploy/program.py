@@ -83,6 +83,8 @@ def to_litert(model: nn.Module, card: Card) -> bytes:
 class ProgramEngine:
     """Computes logits by the program in a `.pt2` file."""
 
+    takes_any_size = False
+
     def __init__(self, path: Path, *, trust_code: bool = False) -> None:
         """Raises UserError when it is no exported model.
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from depthwise.data.decode import Pixels
-from depthwise.deploy.predict import Engine
+from depthwise.deploy.engine import Exported
+from depthwise.errors import UserError
 from depthwise.metrics import Logits, softmax
 
 TOLERANCE = 1e-3
@@ -106,21 +107,40 @@ def pack_golden(pictures: Sequence[Pixels], logits: Logits) -> list[dict[str, An
     return packed
 
 
-def check_golden(engine: Engine, golden: list[dict[str, Any]]) -> float:
-    """Return the largest difference of a probability on the pictures that travelled along; infinity for nan."""
-    worst = 0.0
-    for entry in golden:
-        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(entry["png"]))))
-        found = engine.logits(pixels.reshape(1, *pixels.shape[:2], -1))
-        wanted = np.array([entry["logits"]], np.float32)
-        apart = float(difference(wanted, found, engine.card.temperature)[0])
-        worst = max(worst, apart if np.isfinite(apart) else float("inf"))
+def odd_sized(image_size: int, channels: int) -> NDArray[np.uint8]:
+    """Return a picture (1, H, W, C) of noise that is not of the network's size, to ask a file's own resizing."""
+    height, width = round(1.5 * image_size), round(1.25 * image_size)
+    return np.ascontiguousarray(noise(1, height, channels)[:, :, :width])
+
+
+def check_golden(engine: Exported) -> float | None:
+    """Return the largest difference of a probability on the pictures that travelled along; infinity for nan.
+
+    Where the file resizes photos, one of another size is among them. None where no picture travelled along. Raises
+    UserError when they cannot be read.
+    """
+    worst = None
+    try:
+        golden = [*engine.metadata.get("golden", ()), *engine.metadata.get("golden_resized", ())]
+        for entry in golden:
+            pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(entry["png"]))))
+            images = pixels.reshape(1, *pixels.shape[:2], -1)
+            wanted = np.array([entry["logits"]], np.float32).reshape(1, len(engine.card.classes))
+            if not engine.takes_any_size and images.shape[1] != engine.card.geometry.image_size:
+                continue
+            apart = float(difference(wanted, engine.logits(images), engine.card.temperature)[0])
+            worst = max(worst or 0.0, apart if np.isfinite(apart) else float("inf"))
+    except (AttributeError, KeyError, TypeError, ValueError, OSError, Image.DecompressionBombError) as error:
+        raise UserError(f"the model file is damaged: its pictures to ask again cannot be read: {error}") from error
     return worst
 
 
 def tolerance_of(metadata: dict[str, Any]) -> float:
     """Return the largest difference of a probability that an exported file allows another machine to make."""
-    return float(metadata.get("verification", {}).get("tolerance", TOLERANCE))
+    try:
+        return float(metadata.get("verification", {}).get("tolerance", TOLERANCE))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"the model file is damaged: its verification does not fit: {error}") from error
 
 
 def fingerprint(data: bytes) -> str:

@@ -70,13 +70,38 @@ def export_text(result: ExportResult) -> str:
         lines.append(f"Right: {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} after")
     if result.int8:
         lines += _int8_lines(result.int8)
+    if inside := result.num_photos_inside:
+        lines.append(f"{inside} of these photos travel in the file, for depthwise verify (--golden noise: none does)")
     return "\n".join([*lines, f"Evidence: {result.evidence}"])
+
+
+RULE = {
+    "misses": "missed",
+    "false_alarms": "by false alarm",
+    "unknown": "rejected as unknown",
+    "unsure": "rejected as not sure enough",
+    "right": "right of those left",
+}
+
+
+def _rule_lines(found: dict[str, Any] | None) -> list[str]:
+    """Return what a rule that was set in float does in float and in INT8."""
+    if not found:
+        return []
+    lines = ["The stored rule for decisions was set in float; on these photos, in float and in INT8:"]
+    for name, words in RULE.items():
+        before, after = found["float"][name], found["int8"][name]
+        if before and after:
+            counts = [f"{one['hits']:,} of {one['num']:,}" for one in (before, after)]
+            lines.append(f"  {words}: {counts[0]}, {counts[1]}")
+    return lines
 
 
 def _int8_lines(found: dict[str, Any]) -> list[str]:
     """Return what INT8 costs and gains."""
     back = found["float_layers"]
     return [
+        *_rule_lines(found.get("rule")),
         f"INT8 loses {found['loss']:.2%} (allowed: {found['max_loss']:.2%}), calibrated on {found['num_calibration']} "
         f"training photos; {len(back)} of {found['num_layers']} layers stay in float",
         f"{found['size_ratio']:.1f}x smaller than in float, {found['speedup']:.2f}x as fast here "

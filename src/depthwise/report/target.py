@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from depthwise.errors import UserError
+from depthwise.files import check_folder, check_place
 
 
 def check_target(target: Path, flag: str, suffix: str, *, overwrite: bool) -> None:
@@ -14,11 +15,7 @@ def check_target(target: Path, flag: str, suffix: str, *, overwrite: bool) -> No
     """
     if target.suffix != suffix:
         raise UserError(f"{flag} {target}: it is written as {suffix[1:].upper()}; choose a name that ends in {suffix}")
-    if not os.path.exists(target.parent):
-        raise UserError(f"{flag} {target}: there is no folder {target.parent}; make it, or choose another {flag}")
-    _check_folder(target.parent, f"{flag} {target}")
-    if target.is_dir():
-        raise UserError(f"{flag} {target} is a folder; choose another {flag}")
+    check_place(target, flag)
     _check_free(target, flag, overwrite=overwrite)
 
 
@@ -27,16 +24,9 @@ def check_targets(folder: Path, names: Iterable[str], flag: str, *, overwrite: b
     there = folder
     while not os.path.lexists(there):
         there = there.parent
-    _check_folder(there, f"{flag} {folder}")
+    check_folder(there, f"{flag} {folder}")
     for name in names:
         _check_free(folder / name, flag, overwrite=overwrite)
-
-
-def _check_folder(folder: Path, asked: str) -> None:
-    if not folder.is_dir():
-        raise UserError(f"{asked}: {folder} is no folder; choose another place")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{asked}: the folder {folder} cannot be written to; choose another place")
 
 
 def _check_free(target: Path, flag: str, *, overwrite: bool) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from depthwise.console import Quiet
-from depthwise.deploy.engine import SUFFIXES, Choice, EngineName
+from depthwise.deploy.engine import SUFFIXES, Choice, EngineName, Exported
 from depthwise.deploy.measure import Timing, affordable, interleave
 from depthwise.deploy.predict import Engine, FeatureEngine
 from depthwise.deploy.verify import check_golden, noise, tolerance_of
@@ -204,12 +204,12 @@ def _differences(engines: Mapping[Who, Engine]) -> tuple[dict[str, float], float
     """Return how far each engine is from what was computed at export, and how far it may be; nothing for PyTorch."""
     one_each = {who.engine: engine for who, engine in engines.items()}
     metadata = [getattr(engine, "metadata", {}) for engine in one_each.values()]
-    found = {
-        name: check_golden(engine, known["golden"])
+    checked = {
+        name: check_golden(cast(Exported, engine))
         for (name, engine), known in zip(one_each.items(), metadata, strict=True)
-        if known.get("golden")
+        if known
     }
-    return found, tolerance_of(metadata[0])
+    return {name: apart for name, apart in checked.items() if apart is not None}, tolerance_of(metadata[0])
 
 
 def _settings(names: Iterable[str]) -> list[Setting]:

@@ -20,8 +20,8 @@ from depthwise.workflows.tensorboard_events import Events
 
 PAUSE_S = 1.0
 """Between a failed write and its only repetition."""
-KEPT = ("pictures", "can_mirror", "stored_size")
-"""What the best model's card also says of the training pictures: a page shows them as training did."""
+KEPT = ("pictures", "splits", "can_mirror", "stored_size")
+"""What the best model's card also says of its pictures: by which split, and how training saw them."""
 
 
 class Checkpoints:

@@ -55,10 +55,12 @@ def choose_photos(
     The split that training used decides. Raises UserError when photos would be among them that the run trained on or
     chose its best epoch by (unless `allow_other_split`), or when the classes differ.
     """
-    manifest = RunFolder(path.parent).splits
-    used = read_index(manifest) if manifest.exists() else None
+    used = RunFolder(path.parent).read_split(card, console)
     if data is None and used is None:
-        raise UserError(f"{path} has no splits.csv beside it; name the pictures, as in depthwise evaluate {path} DATA")
+        raise UserError(
+            f"{path} has no splits.csv of its training beside it; name the pictures, as in depthwise evaluate {path} "
+            "DATA"
+        )
     index = used if data is None else read_index(Path(data))
     assert index is not None
     _check_classes(index, card.classes, console)

@@ -41,8 +41,11 @@ class Evaluation:
     """How a model did on one split."""
 
     split: str
+    """Which pictures: train, valid, test or all."""
     classes: tuple[str, ...]
+    """Their names; the place is the number of the class."""
     assessment: Assessment
+    """Accuracy, loss, confusion, and what is told of each class, with intervals."""
     skipped: tuple[Skipped, ...]
     """Pictures that could not be used; they are not counted in the scores."""
     views: ViewKind = "1"
@@ -134,7 +137,7 @@ def evaluate(
         outcome=found.decide(),
         positive=classifier.decision.miss.label if classifier.decision.miss else None,
         proof=None if target_error is None else proof_of(target_error, assessment),
-        reads=record_read(path, found.records) if split == "test" else None,
+        reads=record_read(path, classifier.engine.card, found.records) if split == "test" else None,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,12 @@ from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_all
 from depthwise.data.decode import decode
-from depthwise.data.index import Record, read_index, real_places
-from depthwise.deploy.predict import Engine, FeatureEngine
-from depthwise.deploy.verify import GOLDEN, TOLERANCE, Comparison, compare, noise
+from depthwise.data.geometry import apply
+from depthwise.data.index import Index, Record, read_index, real_places
+from depthwise.data.views import Views
+from depthwise.deploy.outcome import Outcome, outcome
+from depthwise.deploy.predict import Classifier, Engine, FeatureEngine
+from depthwise.deploy.verify import GOLDEN, TOLERANCE, Comparison, compare, noise, odd_sized, pack_golden
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
 from depthwise.workflows.run_folder import RunFolder
@@ -40,61 +44,69 @@ class Pictures:
     records: tuple[Record, ...]
     """Where they are from; none: noise."""
 
-    def name(self, place: int) -> str:
-        """Return what to call a picture in a message."""
-        return str(self.records[place].path) if self.records else f"noise {place}"
+    @property
+    def names(self) -> list[str]:
+        """What to call them in a message."""
+        return [str(r.path) for r in self.records] or [f"noise {place}" for place in range(len(self.images))]
 
 
-def manifest_of(model: Path, data: str | Path | None) -> Path | None:
-    """Return where photos are: `data`, else the run's split; None when there is neither."""
-    manifest = Path(data) if data else RunFolder(model.parent).splits
-    return manifest if data or manifest.exists() else None
+@dataclass(frozen=True)
+class Photos:
+    """Where photos come from, and what the model's run used them for."""
+
+    index: Index
+    used: Index | None
+    """The split of the run; None where it is not known."""
+
+    def part(self, name: str) -> tuple[Record, ...]:
+        """Return the photos of one part: as they say themselves, else as the run said.
+
+        Of photos without a split that are new to the run, every other one of each class is for each. Raises UserError
+        when there are none: INT8's ranges are learnt from training photos, and judged by others.
+        """
+        before, records = self.used.records if self.used else (), self.index.records
+        said = dict(zip(real_places(r.place for r in before), [r.split for r in before], strict=True))
+        places = real_places(record.place for record in records)
+        parts = [record.split or said.get(place, "") for record, place in zip(records, places, strict=True)]
+        if not any(parts):
+            records = tuple(sorted(records, key=lambda record: (record.label, record.hash, record.place)))
+            parts = ["train" if number % 2 else "valid" for number in range(len(records))]
+        found = tuple(record for record, its in zip(records, parts, strict=True) if its == name)
+        if not found:
+            what = "training" if name == "train" else "validation"
+            raise UserError(
+                f"{self.index.source} has no photos for {what}: --int8 is calibrated on training photos alone, and "
+                "judged by those for validation. Give photos with both parts by --data, or leave --data out to use "
+                "the run's own"
+            )
+        return found
+
+
+def find_photos(model: Path, card: Card, data: str | Path | None, console: Quiet) -> Photos | None:
+    """Return the photos of `data`, else of the run's split; None when there is neither."""
+    used = RunFolder(model.parent).read_split(card, console)
+    index = read_index(Path(data)) if data else used
+    return Photos(index, used) if index else None
 
 
 def validation_pictures(
-    card: Card, manifest: Path | None, workers: int, console: Quiet, *, judges: Path | None = None
+    card: Card, photos: Photos | None, workers: int, console: Quiet, *, only_valid: bool = False
 ) -> Pictures:
-    """Return MAX_PHOTOS validation photos (of all, where none are for validation); noise where there are no photos.
+    """Return MAX_PHOTOS validation photos, without `only_valid` of all, where none are for validation.
 
-    `judges`: the model whose INT8 form they are to judge; then photos for validation only. Raises UserError without.
+    Noise where there are no photos. Raises UserError where no photo can be used.
     """
-    if manifest is None:
+    if photos is None:
         console.warn(f"no photos at hand: comparing on {NUM_NOISE} pictures of noise; give photos by --data")
-        return Pictures(noise(NUM_NOISE, card.geometry.image_size, card.geometry.channels), None, ())
-    index = read_index(manifest)
-    found = _of_part(judges, manifest, "valid") if judges else index.part("valid") or index.records
+        return noise_pictures(card)
+    found = photos.part("valid") if only_valid else photos.index.part("valid") or photos.index.records
     wanted = sorted(found, key=lambda record: (record.hash, str(record.path)))
-    return read_pictures(card, wanted[:MAX_PHOTOS], manifest, workers, console)
+    return read_pictures(card, wanted[:MAX_PHOTOS], photos.index.source, workers, console)
 
 
-def training_records(model: Path, manifest: Path) -> tuple[Record, ...]:
-    """Return the photos that INT8's ranges may be learnt from. Raises UserError when there are none."""
-    return _of_part(model, manifest, "train")
-
-
-def _of_part(model: Path, manifest: Path, part: str) -> tuple[Record, ...]:
-    """Return the photos of one part: as `manifest` says, else as the run of `model` said.
-
-    Of photos without a split that are new to the run, every other one of each class is for each. Raises UserError when
-    there are none: ranges are learnt from training photos, and judged by others.
-    """
-    index, splits = read_index(manifest), RunFolder(model.parent).splits
-    before = read_index(splits).records if splits.exists() else ()
-    used = dict(zip(real_places(r.place for r in before), [r.split for r in before], strict=True))
-    places = real_places(record.place for record in index.records)
-    parts = [record.split or used.get(place, "") for record, place in zip(index.records, places, strict=True)]
-    records = index.records
-    if not any(parts):
-        records = tuple(sorted(records, key=lambda record: (record.label, record.hash, record.place)))
-        parts = ["train" if number % 2 else "valid" for number in range(len(records))]
-    found = tuple(record for record, its in zip(records, parts, strict=True) if its == part)
-    if not found:
-        what = "training" if part == "train" else "validation"
-        raise UserError(
-            f"{manifest} has no photos for {what}: --int8 is calibrated on training photos alone, and judged by those "
-            "for validation. Give photos with both parts by --data, or leave --data out to use the run's own"
-        )
-    return found
+def noise_pictures(card: Card) -> Pictures:
+    """Return NUM_NOISE pictures of noise."""
+    return Pictures(noise(NUM_NOISE, card.geometry.image_size, card.geometry.channels), None, ())
 
 
 def read_pictures(card: Card, wanted: Sequence[Record], source: Path, workers: int, console: Quiet) -> Pictures:
@@ -117,11 +129,11 @@ def logits_of(engine: Engine, images: NDArray[np.uint8]) -> Logits:
     return np.concatenate(parts)
 
 
-def refuse_differing(comparison: Comparison, pictures: Pictures, name: str) -> None:
-    """Raise UserError with the photos whose answers differ, if any."""
+def refuse_differing(comparison: Comparison, names: Sequence[str], name: str) -> None:
+    """Raise UserError with the names of the photos whose answers differ, if any."""
     if comparison.is_passed:
         return
-    photos = [pictures.name(place) for place in comparison.differing]
+    photos = [names[place] for place in comparison.differing]
     more = f"\n  and {len(photos) - LISTED} more" if len(photos) > LISTED else ""
     listing = "".join(f"\n  {photo}" for photo in photos[:LISTED])
     raise UserError(
@@ -144,25 +156,52 @@ def refuse_other_features(engine: FeatureEngine, exported: FeatureEngine, pictur
         )
 
 
-def compare_own_size(engine: Engine, exported: Engine, pictures: Pictures) -> Comparison | None:
-    """Compare photos that go into the file as they are with the same ones, resized before, in `engine`.
+def compare_own_size(engine: Engine, exported: Engine, pictures: Pictures) -> Comparison:
+    """Compare photos, and noise of another size, that go into the file as they are with the same, resized in `engine`.
 
-    None without photos. Raises UserError when they differ.
+    Raises UserError when they differ.
     """
-    step = max(1, len(pictures.records) // MAX_ANY_SIZE)
-    some = Pictures(pictures.images[::step][:MAX_ANY_SIZE], None, pictures.records[::step][:MAX_ANY_SIZE])
-    if not some.records:
-        return None
-    card = engine.card
-    before = np.concatenate([engine.logits(image[None]) for image in some.images])
-    after = [exported.logits(decode(record.path, card.geometry.channels)[None]) for record in some.records]
-    comparison = compare(before, np.concatenate(after), card.temperature, None)
-    refuse_differing(comparison, some, f"{card.model} with its resizing")
+    geometry, step = engine.card.geometry, max(1, len(pictures.records) // MAX_ANY_SIZE)
+    records = pictures.records[::step][:MAX_ANY_SIZE]
+    odd = odd_sized(geometry.image_size, geometry.channels)
+    whole = [odd, *(decode(record.path, geometry.channels)[None] for record in records)]
+    resized = [apply(odd[0], geometry), *pictures.images[::step][: len(records)]]
+    before = np.concatenate([engine.logits(image[None]) for image in resized])
+    after = np.concatenate([exported.logits(image) for image in whole])
+    comparison = compare(before, after, engine.card.temperature, None)
+    names = ["noise of another size", *(str(record.path) for record in records)]
+    refuse_differing(comparison, names, f"{engine.card.model} with its resizing")
     return comparison
 
 
-def golden_places(pictures: Pictures) -> list[int]:
-    """Return places of pictures of different classes, as far as there are, to travel along."""
+def rule_outcome(engine: Engine, pictures: Pictures) -> Outcome | None:
+    """Return what the file's rule for decisions does with these pictures; None without a rule, or without classes."""
+    classifier = Classifier(engine)
+    if classifier.decision.is_empty or pictures.labels is None:
+        return None
+    views = [Views(image, image[None]) for image in pictures.images]
+    parts = [classifier.outputs(views[start : start + BATCH]) for start in range(0, len(views), BATCH)]
+    stated, logits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("stated", "logits"))
+    features = [part.features for part in parts if part.features is not None]
+    decision, joined = classifier.decision, np.concatenate(features) if features else None
+    answers, reasons = decision.decide(classifier.classes, stated, logits, joined)
+    return outcome(decision, classifier.classes, answers, reasons, pictures.labels)
+
+
+def pack_pictures(engine: Engine, pictures: Pictures, *, resizes: bool) -> dict[str, Any]:
+    """Return what travels along in a file: pictures of different classes as far as there are, and `engine`'s logits.
+
+    With `resizes` one that is not of the network's size, too.
+    """
+    chosen = pictures.images[_of_different_classes(pictures)]
+    found: dict[str, Any] = {"golden": pack_golden(list(chosen), engine.logits(chosen))}
+    if resizes:
+        odd = odd_sized(engine.card.geometry.image_size, engine.card.geometry.channels)
+        found["golden_resized"] = pack_golden(list(odd), engine.logits(apply(odd[0], engine.card.geometry)[None]))
+    return found
+
+
+def _of_different_classes(pictures: Pictures) -> list[int]:
     if pictures.labels is None:
         return list(range(min(GOLDEN, len(pictures.images))))
     first_of_class = {int(label): place for place, label in reversed(list(enumerate(pictures.labels)))}

@@ -8,26 +8,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from depthwise import files
+from depthwise.artifact import Card
 from depthwise.config import default_workers
 from depthwise.console import Quiet
 from depthwise.deploy.engine import SUFFIXES, Exported, run_network
 from depthwise.deploy.measure import interleave
-from depthwise.deploy.verify import TOLERANCE, Comparison, compare, fingerprint, noise, pack_golden
+from depthwise.deploy.predict import Engine
+from depthwise.deploy.verify import TOLERANCE, Comparison, compare, fingerprint, noise
 from depthwise.errors import UserError, require
+from depthwise.metrics import Logits
 from depthwise.workflows import quantizing
 from depthwise.workflows.evidence import (
+    Photos,
     Pictures,
     compare_own_size,
-    golden_places,
+    find_photos,
     logits_of,
-    manifest_of,
+    noise_pictures,
+    pack_pictures,
     read_pictures,
     refuse_differing,
     refuse_other_features,
-    training_records,
+    rule_outcome,
     validation_pictures,
 )
 from depthwise.workflows.loading import load
@@ -65,7 +70,10 @@ class ExportResult:
     evidence: Path
     """JSON beside the file."""
     int8: dict[str, Any] | None = None
-    """Of an INT8 file: what it lost on validation photos, its size and its time beside those in float."""
+    """Of an INT8 file: what it lost on validation photos, its size and its time beside those in float; what the stored
+    rule for decisions does in both, where there is one."""
+    num_photos_inside: int = 0
+    """Photos that travel in the file."""
 
 
 def export(
@@ -77,6 +85,7 @@ def export(
     max_loss: float = 0.01,
     fixed_size: bool = False,
     licence: str = "",
+    golden: Literal["photos", "noise"] = "photos",
     overwrite: bool = False,
     factory: str | None = None,
     workers: int | None = None,
@@ -88,8 +97,9 @@ def export(
     (torch.export). Photos: the split `valid` of `data`, else of the run; without any, noise, and said so. `int8`:
     computed in whole numbers, calibrated on training photos, as long as no more than the share `max_loss` of the
     validation photos is lost. `fixed_size` leaves the resizing out of an ONNX graph; the others never have it.
-    `licence`: what the file's metadata should say of how it may be used. Raises UserError, and writes nothing, when
-    answers differ: with the photos that do.
+    `licence`: what the file's metadata should say of how it may be used. `golden`: what travels in the file for
+    `verify`, four of these photos at the network's size or, where no photo may leave, noise. Raises UserError, and
+    writes nothing, when answers differ: with the photos that do.
     """
     from depthwise.deploy.eager import EagerEngine
     from depthwise.deploy.export import trace_network
@@ -103,11 +113,14 @@ def export(
     assert isinstance(engine, EagerEngine)
     console.say(f"Exporting {engine.card.model}")
     fixed_size = fixed_size or out.suffix != ".onnx"
-    manifest = manifest_of(path, data)
-    pictures = validation_pictures(engine.card, manifest, workers, console, judges=path if int8 else None)
+    photos = find_photos(path, engine.card, data, console)
+    pictures = validation_pictures(engine.card, photos, workers, console, only_valid=int8)
     before = logits_of(engine, pictures.images)
     network = trace_network(engine.model, engine.card) if out.suffix in (".onnx", ".xml") else None
-    small = _int8(engine, path, network, manifest, pictures, before, max_loss, workers, console) if int8 else None
+    small = None
+    if int8:
+        judge = _judge(before, pictures, engine.card, max_loss)
+        small = _int8(engine.card, network, photos, pictures, judge, workers, console)
     pack = packer(engine, out.suffix, small.network if small else network, fixed_size=fixed_size)
     with tempfile.TemporaryDirectory(prefix="depthwise-export-") as folder:
         parts = pack({})
@@ -115,35 +128,43 @@ def export(
         after = logits_of(exported, pictures.images)
         comparison = compare(before, after, engine.card.temperature, pictures.labels, 1.0 if small else TOLERANCE)
         if small is None:
-            refuse_differing(comparison, pictures, engine.card.model)
+            refuse_differing(comparison, pictures.names, engine.card.model)
             refuse_other_features(engine, exported, pictures)
-        elif exported.has_features:
-            console.warn("the rule for unknown photos was set in float; see by depthwise evaluate whether it holds")
-        own_size = None if fixed_size else compare_own_size(exported if small else engine, exported, pictures)
+        right = exported if small else engine  # what the file is held to
+        own_size = None if fixed_size else compare_own_size(right, exported, pictures)
         evidence = _evidence(path, out.suffix, comparison, own_size, len(pictures.records))
         if small:
+            small = small.judged(judge(after))
             like = packer(engine, out.suffix, network, fixed_size=fixed_size)({})
             plain = open_engine(_write(Path(folder) / f"float{out.suffix}", like))
-            cost = _beside_float(exported, plain, _size(parts), _size(like))
+            cost = _beside_float(exported, plain, _size(parts), _size(like)) | _rules(engine, exported, pictures)
             evidence |= {"int8": small.to_json() | cost, "tolerance": quantizing.TOLERANCE}
-    chosen = golden_places(pictures)
-    golden = pack_golden([pictures.images[i] for i in chosen], (after if small else before)[chosen])
-    photos = data and _without_home(data)
-    given = {"--data": photos, "--max-loss": max_loss if int8 else None, "--licence": licence, "--factory": factory}
+        asked = pictures if golden == "photos" else noise_pictures(engine.card)
+        packed = pack_pictures(right, asked, resizes=not fixed_size)
+    told = [("--data", data and _without_home(data)), ("--max-loss", max_loss if int8 else None)]
+    told += [("--licence", licence), ("--golden", golden if golden != "photos" else None), ("--factory", factory)]
     flags = ["--int8"] * int8 + ["--fixed-size"] * (fixed_size and out.suffix == ".onnx")
-    command = _command(model, out, flags, given)
+    command = _command(model, out, flags, told)
     made = {"licence": licence, "command": command, "code_sha256": files.digest_of_code(PACKAGE)}
-    whole = pack({"verification": evidence, "golden": golden, "made": made})
+    whole = pack({"verification": evidence, **packed, "made": made})
     _write(out, whole)
     beside = _evidence_of(out)
     sealed = evidence | {"sha256": fingerprint(whole[out.suffix])}
     files.write_whole(beside, (json.dumps(sealed, indent=1) + "\n").encode())
-    return ExportResult(out, _size(whole), comparison, bool(pictures.records), beside, evidence.get("int8"))
+    return ExportResult(
+        path=out,
+        num_bytes=_size(whole),
+        comparison=comparison,
+        is_on_photos=bool(pictures.records),
+        evidence=beside,
+        int8=evidence.get("int8"),
+        num_photos_inside=len(packed["golden"]) if asked.records else 0,
+    )
 
 
-def _command(model: str | Path, out: Path, flags: Sequence[str], given: Mapping[str, Any]) -> str:
+def _command(model: str | Path, out: Path, flags: Sequence[str], given: Sequence[tuple[str, Any]]) -> str:
     """Return the command line that makes the file again, without folders of this machine: the file may travel."""
-    valued = [word for flag, value in given.items() if value not in (None, "") for word in (flag, str(value))]
+    valued = [word for flag, value in given if value not in (None, "") for word in (flag, str(value))]
     return shlex.join(["depthwise", "export", _without_home(model), "--out", out.name, *flags, *valued])
 
 
@@ -157,6 +178,7 @@ def _check_target(out: Path, *, is_int8: bool, overwrite: bool) -> None:
         raise UserError(f"--out {out}: the name of an exported file ends in .onnx (or {', '.join([*SUFFIXES][1:])})")
     if is_int8 and out.suffix not in (".onnx", ".xml"):
         raise UserError(f"--int8 goes with .onnx and .xml, not with {out.suffix}")
+    files.check_place(out, "--out")
     require("onnxscript", "train", "exporting")
     if out.suffix == ".xml":
         require("openvino", "openvino", "exporting to OpenVINO")
@@ -201,33 +223,38 @@ def _write(out: Path, parts: dict[str, bytes]) -> Path:
     return out
 
 
+def _judge(before: Logits, pictures: Pictures, card: Card, max_loss: float) -> Callable[[Logits], quantizing.Gate]:
+    """Return what says of INT8's logits what they cost. Raises UserError where it cannot be told."""
+    if not 0 <= max_loss < 1:
+        raise UserError(f"--max-loss {max_loss:g}: give a share from 0 to 1 (0.01 is one photo in a hundred)")
+    if pictures.labels is None:
+        raise UserError("--int8 is calibrated and judged on photos with the model's classes: give them by --data")
+    return quantizing.gate_of(before, pictures.labels, card.classes, max_loss)
+
+
 def _int8(
-    engine: "EagerEngine",
-    path: Path,
+    card: Card,
     network: Any,
-    manifest: Path | None,
+    photos: Photos | None,
     pictures: Pictures,
-    before: Any,
-    max_loss: float,
+    judge: Callable[[Logits], quantizing.Gate],
     workers: int,
     console: Quiet,
 ) -> quantizing.Int8:
-    """Return the network of the model in `path` in INT8. Raises UserError where photos are missing or too many lost."""
-    if not 0 <= max_loss < 1:
-        raise UserError(f"--max-loss {max_loss:g}: give a share from 0 to 1 (0.01 is one photo in a hundred)")
-    if manifest is None or pictures.labels is None:
-        raise UserError("--int8 is calibrated and judged on photos with the model's classes: give them by --data")
-    card = engine.card
-    wanted = quantizing.stratified(training_records(path, manifest), quantizing.NUM_CALIBRATION)
-    calibration = read_pictures(card, wanted, manifest, workers, console).images
+    """Return the network in INT8. Raises UserError where photos are missing, or too many of `pictures` are lost."""
+    assert photos  # they have been judged
+    wanted = quantizing.stratified(photos.part("train"), quantizing.NUM_CALIBRATION)
+    calibration = read_pictures(card, wanted, photos.index.source, workers, console).images
     levels = pictures.images.transpose(0, 3, 1, 2).astype("float32")
     return quantizing.shrink(
-        network,
-        calibration,
-        lambda network: run_network(network.SerializeToString(), levels),
-        quantizing.gate_of(before, pictures.labels, card.classes, max_loss),
-        console,
+        network, calibration, lambda network: run_network(network.SerializeToString(), levels), judge, console
     )
+
+
+def _rules(engine: Engine, exported: Engine, pictures: Pictures) -> dict[str, Any]:
+    """Return what the stored rule, which was set in float, does with the photos there and in INT8; nothing without."""
+    before, after = rule_outcome(engine, pictures), rule_outcome(exported, pictures)
+    return {"rule": {"float": before.to_json(), "int8": after.to_json()}} if before and after else {}
 
 
 def _size(parts: Mapping[str, bytes]) -> int:

@@ -44,6 +44,8 @@ def load(
     """
     path = find_model(path)
     choice = choice or Choice()
+    if path.suffix not in SUFFIXES and path.suffix.lower() in SUFFIXES:
+        raise UserError(f"{path}: name it {path.with_suffix(path.suffix.lower()).name}: its ending says what it is")
     if path.suffix in SUFFIXES:
         if device not in ("auto", "cpu"):
             raise UserError(
@@ -89,10 +91,11 @@ def _viewed(classifier: Classifier, console: Quiet | None) -> Classifier:
 
 def _check(path: Path, exported: Exported) -> None:
     """Ask the file's own pictures, unless that was done here. Raises UserError when the answers are others."""
-    golden = exported.metadata.get("golden") or []
-    if not golden or finding.has_passed(path):
+    if finding.has_passed(path):
         return
-    worst, allowed = check_golden(exported, golden), tolerance_of(exported.metadata)
+    worst, allowed = check_golden(exported), tolerance_of(exported.metadata)
+    if worst is None:
+        return
     if not worst <= allowed:
         other = "\nOr name the engine, and it is not asked: --engine onnxruntime" if path.suffix == ".onnx" else ""
         raise UserError(

@@ -1,7 +1,7 @@
 """`depthwise export --int8`: whole numbers, unless validation photos say that they cost too much."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ MOST_IN_FLOAT = 0.5
 TOLERANCE = 0.05
 """Largest difference of a probability that another processor may make in INT8: a value that lies between two whole
 numbers may fall to either."""
+
+REMEDY = "Allow more with --max-loss, export without --int8, or check that the training photos are like the others"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ class Int8:
     float_layers: tuple[str, ...]
     """Those that went back to float, the worst first."""
 
+    def judged(self, gate: Gate) -> "Int8":
+        """Return it with the gate of the very file, by what runs it. Raises UserError where too much is lost there."""
+        if not gate.is_passed:
+            raise UserError(
+                f"INT8 loses {gate.loss:.1%} of the validation photos in this kind of file ({self.gate.loss:.1%} in "
+                f"ONNX Runtime; allowed: {gate.max_loss:.1%}), so nothing was written.\n{REMEDY}"
+            )
+        return replace(self, gate=gate)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values, without the network."""
         told = {name: getattr(self, name) for name in ("num_calibration", "num_layers")}
@@ -75,6 +86,8 @@ def shrink(
     layers in float first; then with the worst 1, 2, 4, ... of them, up to half. Raises UserError with the loss of each
     class.
     """
+    if len(calibration) < CHUNK:
+        raise UserError(f"--int8 is calibrated on at least {CHUNK} training photos; there are {len(calibration)}")
     console.say(f"Calibrating on {len(calibration)} training photos")
     with Quantizer(network, calibration) as quantizer:
         found, first, gate, floats = _descend(quantizer, calibration[:NUM_SENSITIVITY], answers, judge, console)
@@ -125,7 +138,7 @@ def _refusal(first: Gate, last: Gate, count: int, num_layers: int) -> str:
     return (
         f"INT8 loses {first.loss:.1%} of the validation photos, and still {last.loss:.1%} with the worst {count} of "
         f"{num_layers} layers in float (allowed: {last.max_loss:.1%}), so nothing was written. Lost most:{listing}\n"
-        "Allow more with --max-loss, export without --int8, or check that the training photos are like the others"
+        f"{REMEDY}"
     )
 
 

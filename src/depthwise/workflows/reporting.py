@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from depthwise.artifact import Card
 from depthwise.config import TrainConfig
 from depthwise.console import Quiet
-from depthwise.data.index import Index, Record, read_index
+from depthwise.data.index import Index, Record
 from depthwise.data.split import SPLITS
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
@@ -123,7 +123,7 @@ def summarise(
         measured=found,
         assessment=found.assess(),
         cost=_cost(classifier.engine),
-        reads=record_read(model, found.records) if test else None,
+        reads=record_read(model, classifier.engine.card, found.records) if test else None,
     )
 
 
@@ -132,7 +132,7 @@ def gather(run: str | Path, **options: Any) -> RunReport:
     summary = summarise(run, **options)
     found, folder = summary.measured, RunFolder(summary.model.parent)
     mistakes, no_heat = add_heat(found.classifier.engine, surest_mistakes(found))
-    index = read_index(folder.splits) if folder.splits.exists() else None
+    index = folder.read_split(summary.card, Quiet())  # evaluating has warned
     return RunReport(
         **vars(summary),
         mistakes=tuple(mistakes),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from depthwise import artifact, files
 from depthwise.artifact import Card
 from depthwise.console import Quiet
+from depthwise.data.index import Index, digest_of_split, read_index
 from depthwise.errors import Damaged, UserError
 
 if TYPE_CHECKING:
@@ -96,6 +97,20 @@ class RunFolder:
     def splits(self) -> Path:
         """The split that the run uses."""
         return self.path / "splits.csv"
+
+    def read_split(self, card: Card, console: Quiet) -> Index | None:
+        """Return the split by which the model with this card was trained; None, with a warning, where another is here.
+
+        A splits.csv beside a model file may be of another run, or changed since.
+        """
+        wanted = card.training.get("splits")
+        if wanted is None or not self.splits.exists():
+            return None
+        index = read_index(self.splits)
+        if digest_of_split(index.records) == wanted:
+            return index
+        console.warn(f"{self.splits} is not the split that the model was trained by, or was changed: it is not used")
+        return None
 
     @property
     def test_reads(self) -> Path:

@@ -11,7 +11,7 @@ from depthwise.console import Quiet, shown
 from depthwise.data.audit import Skipped
 from depthwise.data.cache import read_all
 from depthwise.data.findings import Finding
-from depthwise.data.index import Record, read_index, real_places
+from depthwise.data.index import Index, Record, real_places
 from depthwise.errors import UserError
 from depthwise.metrics import softmax
 from depthwise.workflows.loading import load
@@ -34,17 +34,16 @@ def suspects(
     """
     path = find_model(model)
     classifier = load(path, "auto", factory)
-    classes = classifier.engine.card.classes
+    card = classifier.engine.card
+    classes = card.classes
     if unknown := sorted({record.label for record in records} - set(classes)):
         raise UserError(
             f"{path} does not know the class {', '.join(map(repr, unknown))}; give the model of these photos"
         )
-    held_out = _held_out(path, records)
+    held_out = _held_out(RunFolder(path.parent).read_split(card, console), records)
     kept: list[Record] = []
     parts: list[Matrix] = []
-    shown_pictures = console.track(
-        read_all(held_out, classifier.engine.card.geometry, workers), len(held_out), "Asking the model"
-    )
+    shown_pictures = console.track(read_all(held_out, card.geometry, workers), len(held_out), "Asking the model")
     while chunk := list(islice(shown_pictures, BATCH)):
         usable = [(record, pixels) for record, pixels in chunk if not isinstance(pixels, Skipped)]
         if usable:
@@ -57,11 +56,10 @@ def suspects(
     return [*_mislabelled(kept, logits, labels, classes), *_outliers(kept, logits)]
 
 
-def _held_out(path: Path, records: Sequence[Record]) -> list[Record]:
-    manifest = RunFolder(path.parent).splits
-    if not manifest.exists():
+def _held_out(used: Index | None, records: Sequence[Record]) -> list[Record]:
+    if used is None:
         return list(records)
-    trained = [record for record in read_index(manifest).records if record.split == "train"]
+    trained = used.part("train")
     known = {*real_places(record.place for record in trained), *(record.hash for record in trained if record.hash)}
     places = real_places(record.place for record in records)
     return [r for r, place in zip(records, places, strict=True) if place not in known and r.hash not in known]

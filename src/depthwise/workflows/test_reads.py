@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from depthwise.artifact import Card
+from depthwise.console import Quiet
 from depthwise.data.index import Record
 from depthwise.deploy.verify import fingerprint
 from depthwise.workflows.run_folder import RunFolder
@@ -24,13 +26,14 @@ class TestReads(NamedTuple):
     path: Path
 
 
-def record_read(model: Path, records: Sequence[Record]) -> TestReads | None:
+def record_read(model: Path, card: Card, records: Sequence[Record]) -> TestReads | None:
     """Note that `model` was judged on its run's test photos `records`, with hashes; return how often that happened.
 
-    None, and nothing noted, for a model file that lies in no run folder, and where nothing can be written.
+    None, and nothing noted, for a model file that does not lie in the folder of its run, and where nothing can be
+    written.
     """
     folder = RunFolder(model.parent)
-    if not folder.splits.exists():
+    if not folder.read_split(card, Quiet()):
         return None
     photos = hashlib.sha256("".join(sorted(record.hash for record in records)).encode()).hexdigest()
     row = {

@@ -13,7 +13,7 @@ from depthwise.config import SplitConfig, TrainConfig
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.geometry import Geometry
-from depthwise.data.index import Index, read_index, write_manifest
+from depthwise.data.index import Index, digest_of_split, read_index, write_manifest
 from depthwise.errors import UserError
 from depthwise.models.create import create_model
 from depthwise.models.registry import ModelSpec
@@ -247,6 +247,7 @@ def new_card(request: Request, start: Plan, pictures: TrainingPictures, console:
         "sources": request.sources,
         "split": request.dealing,
         "pictures": pictures.digest,
+        "splits": digest_of_split(pictures.records),
         "stored_size": start.stored_size,
         "can_mirror": can_mirror(pictures.training, request.config, console),
     }

@@ -27,12 +27,13 @@ def verify(
     """
     path = Path(model)
     if path.suffix not in SUFFIXES:
-        raise UserError(f"{path}: verify takes an exported .onnx file; depthwise evaluate takes the others")
+        raise UserError(
+            f"{path}: verify takes exported files ({', '.join(SUFFIXES)}); depthwise evaluate tells how good a run is"
+        )
     engine = open_engine(path, choice, trust_code=trust_code)
-    golden = engine.metadata.get("golden") or []
-    if not golden:
+    worst, allowed = check_golden(engine), tolerance_of(engine.metadata)
+    if worst is None:
         raise UserError(f"{path}: no pictures travelled along with it; export it again")
-    worst, allowed = check_golden(engine, golden), tolerance_of(engine.metadata)
     if not worst <= allowed:
         raise UserError(
             f"{path} computes something else on this machine than where it was exported: probabilities differ by up to "
