@@ -37,7 +37,7 @@ def scene(rng: np.random.Generator, size: tuple[int, int] = (240, 180)) -> Image
 
 
 def edited(image: Image.Image, how: int, rng: np.random.Generator) -> Image.Image:
-    """Return the same shot: smaller, compressed again, cut at the edges, or of another brightness."""
+    """Return the same shot: smaller, compressed again, cut at the edges, of another brightness, mirrored or turned."""
     width, height = image.size
     if how == 0:
         share = rng.uniform(0.4, 0.9)
@@ -50,6 +50,8 @@ def edited(image: Image.Image, how: int, rng: np.random.Generator) -> Image.Imag
         cut = rng.uniform(0.02, 0.05)
         left, top = round(width * cut * rng.random()), round(height * cut * rng.random())
         return image.crop((left, top, left + round(width * (1 - cut)), top + round(height * (1 - cut))))
+    if how > 3:
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT if how == 4 else Image.Transpose.ROTATE_90)
     factor = rng.uniform(0.75, 1.25)
     return image.point([min(255, round(value * factor)) for value in range(256)] * 3)
 
@@ -72,7 +74,7 @@ def plant(
     for count in range(near + conflicts):
         source = originals[chosen[count]]
         with Image.open(source) as image:
-            copy = edited(image.convert("RGB"), count % 4, rng)
+            copy = edited(image.convert("RGB"), count % (6 if count < near else 4), rng)
         label = source.parent.name
         if count >= near:
             label = CLASSES[(CLASSES.index(label) + 1) % len(CLASSES)]

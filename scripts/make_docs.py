@@ -213,7 +213,8 @@ def audit() -> str:
     taken = sum(cells["counts"].get(kind, 0) for kind in ("near_duplicate", "label_conflict"))
     return "\n".join(
         [
-            "1,000 drawn pictures with 60 near duplicates (resized, compressed, cut by 2 to 5 %, brighter or darker),",
+            "1,000 drawn pictures with 60 near duplicates (resized, compressed, cut by 2 to 5 %, brighter or darker, mirrored,",
+            "turned by a quarter),",
             "20 label conflicts and 30 broken files:",
             "",
             "| seed | pairs found | false | broken found | pairs torn by split | first look | second look |",

@@ -9,9 +9,11 @@ from PIL import Image
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped
 from depthwise.data.examine import examine_all
+from depthwise.data.index import Record
 from depthwise.data.ledger import Ledger
 from depthwise.data.likeness import ALIKE, ALIKE_BY_KIND, likeness, small_grey
-from depthwise.data.twins import RADII, Search, find_twins
+from depthwise.data.turned import BACK, FORMS, turn
+from depthwise.data.twins import LEAST_TURNED, RADII, Search, find_twins
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from plant import edited, scene
@@ -24,7 +26,8 @@ def search(folder: Path, **pictures: Image.Image) -> tuple[list[str], Search]:
         picture.save(paths[-1])
     with Ledger(folder / "cache") as ledger:
         prints = [look for look in examine_all(paths, 1, Quiet(), ledger) if not isinstance(look, Skipped)]
-        return sorted(pictures), find_twins(paths, prints, ledger, 1, Quiet())
+        records = [Record(str(path), path.stem.partition("_")[2]) for path in paths]  # NAME_CLASS
+        return sorted(pictures), find_twins(records, prints, ledger, 1, Quiet())
 
 
 def named(names: list[str], found: Search) -> set[tuple[str, str]]:
@@ -102,3 +105,42 @@ def test_a_camera_that_stands_still_is_not_compared_with_itself_for_hours(tmp_pa
     names, found = search(tmp_path, **{name: Image.fromarray(pixels) for name, pixels in frames.items()})
     assert found.radius == 0
     assert named(names, found) == set(itertools.pairwise(names))
+
+
+@pytest.mark.parametrize("form", range(1, len(FORMS)))
+def test_a_mirrored_or_turned_copy_is_found_and_its_form_told(form, tmp_path):
+    first, others = scene(np.random.default_rng(0)), [scene(np.random.default_rng(n)) for n in range(1, 9)]
+    copy = edited(turn(first, form), 1, np.random.default_rng(0))
+    for number, names in enumerate((("a", "b"), ("b", "a"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        pair = dict(zip(names, (first, copy), strict=True))
+        names_, found = search(folder, **pair, **{f"c{n}": other for n, other in enumerate(others)})
+        assert named(names_, found) == {("a", "b")}
+        assert found.pairs[0].form == (BACK[form] if names[0] == "a" else form)
+        assert 0.9 < found.pairs[0].likeness <= 1
+
+
+def test_a_mirrored_copy_in_another_class_may_be_meant(tmp_path):
+    first = scene(np.random.default_rng(0))
+    mirrored = turn(first, 1)
+    names, found = search(tmp_path, a_left=first, b_right=mirrored, c_left=mirrored.resize((200, 150)))
+    assert named(names, found) == {("a_left", "c_left"), ("b_right", "c_left")}
+    assert [twins.form for twins in found.pairs] == [1, 0]
+
+
+def test_small_pictures_are_not_looked_at_in_the_mirror(tmp_path):
+    first = scene(np.random.default_rng(0)).resize((LEAST_TURNED, LEAST_TURNED))
+    small = first.resize((LEAST_TURNED - 1, LEAST_TURNED))
+    assert len(search(tmp_path, a=first, b=turn(first, 1))[1].pairs) == 1
+    (tmp_path / "small").mkdir()
+    assert search(tmp_path / "small", a=small, b=turn(small, 1))[1].pairs == ()
+
+
+def test_copies_of_a_symmetric_picture_are_told_once_and_as_they_are(tmp_path):
+    half = np.asarray(scene(np.random.default_rng(0), (120, 160)))
+    pixels = np.concatenate([half, half[:, ::-1]], axis=1) * np.linspace(0.8, 1, 240)[:, None]  # light from one side
+    whole = Image.fromarray(pixels.astype(np.uint8))
+    assert likeness(small_grey(whole), small_grey(turn(whole, 1))) > ALIKE
+    found = search(tmp_path, a=whole, b=edited(whole, 1, np.random.default_rng(0)))[1]
+    assert [twins.form for twins in found.pairs] == [0]

@@ -13,6 +13,7 @@ from depthwise.data.decode import REASONS
 from depthwise.data.fingerprint import Fingerprint
 from depthwise.data.index import Record
 from depthwise.data.split import SPLITS
+from depthwise.data.turned import FORMS
 from depthwise.data.twins import FLAT, Twins
 
 TINY, MAX_ASPECT, SOFT, MAX_IMBALANCE = 16, 4.0, 0.005, 10
@@ -114,9 +115,10 @@ def of_picture(record: Record, look: Fingerprint) -> Iterator[Finding]:
 
 def of_twins(records: Sequence[Record], pairs: Iterable[Twins], splits: Sequence[str]) -> Iterator[Finding]:
     """Yield what pairs of the same shot are: a leak, a conflict of labels (or both), else a mere copy."""
-    for first, second, likeness in pairs:
+    for first, second, likeness, form in pairs:
         a, b = records[first], records[second]
-        what = "equal pixels" if likeness == 1.0 else f"likeness {likeness:.2f}"
+        is_equal = likeness == 1.0 and not form
+        what = "equal pixels" if is_equal else f"likeness {likeness:.2f}" + (f", {FORMS[form].name}" if form else "")
         sides = (splits[first], splits[second])
         is_leak, is_conflict = all(sides) and sides[0] != sides[1], a.label != b.label
         if is_leak:
@@ -124,7 +126,7 @@ def of_twins(records: Sequence[Record], pairs: Iterable[Twins], splits: Sequence
         if is_conflict:
             yield Finding("label_conflict", (a.path, b.path), (a.label, b.label), what)
         if not is_leak and not is_conflict:
-            kind = "exact_duplicate" if likeness == 1.0 else "near_duplicate"
+            kind = "exact_duplicate" if is_equal else "near_duplicate"
             yield Finding(kind, (a.path, b.path), (a.label, b.label), what)
 
 

@@ -1,6 +1,7 @@
 """What one look at a picture tells of it: hashes of its file, its pixels and its look, and what is odd about it."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from depthwise.data.decode import Pixels, Traits, decode_with_traits
+from depthwise.data.turned import coefficients
 
 HASH_SIDE, LOW = 32, 8
 INNER = 0.92
@@ -27,6 +29,8 @@ class Fingerprint:
     """The same of what decode makes of it: size and RGB."""
     look: int
     """64-bit perceptual hash."""
+    turned_looks: int
+    """Those of the picture mirrored and turned, in the order of `turned.FORMS`, the last one lowest: 448 bits."""
     inner_look: int
     """The same of its middle."""
     width: int
@@ -46,11 +50,13 @@ def fingerprint(path: Path, content: str) -> Fingerprint:
     grey = image.convert("L")
     small = grey.copy()
     small.thumbnail((LOOK_SIDE, LOOK_SIDE), Image.Resampling.BILINEAR)
+    low = _low_coefficients(grey)
     contrast, sharpness = _measure(np.asarray(small, np.float64))
     return Fingerprint(
         content=content,
         pixels=_hash(pixels),
-        look=perceptual_hash(grey),
+        look=_bits(low),
+        turned_looks=_joined(map(_bits, coefficients(low))),
         inner_look=perceptual_hash(_middle(grey)),
         width=image.width,
         height=image.height,
@@ -66,9 +72,21 @@ def perceptual_hash(grey: Image.Image) -> int:
     Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", section 3.2.1; bit for bit what
     imagehash.phash gives, which needs SciPy and PyWavelets for it.
     """
+    return _bits(_low_coefficients(grey))
+
+
+def _low_coefficients(grey: Image.Image) -> NDArray[np.float64]:
     shrunk = np.asarray(grey.resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS), np.float64)
-    low = (_COSINES @ shrunk @ _COSINES.T)[:LOW, :LOW]
+    found: NDArray[np.float64] = (_COSINES @ shrunk @ _COSINES.T)[:LOW, :LOW]
+    return found
+
+
+def _bits(low: NDArray[np.float64]) -> int:
     return int.from_bytes(np.packbits(low.reshape(-1) > np.median(low)).tobytes(), "big")
+
+
+def _joined(looks: Iterable[int]) -> int:
+    return int.from_bytes(b"".join(look.to_bytes(8, "big") for look in looks), "big")
 
 
 def _cosines() -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from depthwise.data.decode import Traits
 from depthwise.data.fingerprint import Fingerprint
 from depthwise.files import cache_folder
 
-VERSION = 3
+VERSION = 4
 """Of what is measured and how; what another version found is not used."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,

@@ -14,8 +14,10 @@ from depthwise.data.audit import parallel
 from depthwise.data.decode import decode
 from depthwise.data.fingerprint import Fingerprint
 from depthwise.data.hamming import MOST_EQUAL, Pairs, near_pairs
+from depthwise.data.index import Record
 from depthwise.data.ledger import Ledger
 from depthwise.data.likeness import ALIKE, ALIKE_BY_KIND, likeness, small_grey
+from depthwise.data.turned import BACK, FORMS, turn
 from depthwise.errors import UnusablePicture
 
 RADII = (2, 4, 6, 8, 10)
@@ -25,6 +27,8 @@ FREE, FREE_AT_FIRST = 1000, 10_000
 """Pairs more that may be proposed; at the first radius, which only a camera that stands still makes too wide."""
 MANY = 0.25
 """Proposed pairs per picture from which on the share of wrong ones tells whether all are of one kind."""
+LEAST_TURNED, FARTHEST_TURNED = 64, 6
+"""px of the shorter side; bits: a wider radius would take eight times as long, and be seven times as often chance."""
 FLAT = 4.0
 """Contrast in grey levels below which a picture has no look: its hash is noise."""
 
@@ -35,6 +39,7 @@ class Twins(NamedTuple):
     first: int
     second: int
     likeness: float  # 1.0: equal pixels; else from likeness.ALIKE on
+    form: int = 0  # which of turned.FORMS the second is shown in to be like the first
 
 
 class Search(NamedTuple):
@@ -56,22 +61,34 @@ class Search(NamedTuple):
 
 
 def find_twins(
-    paths: Sequence[Path], prints: Sequence[Fingerprint], ledger: Ledger, workers: int, console: Quiet
+    records: Sequence[Record], prints: Sequence[Fingerprint], ledger: Ledger, workers: int, console: Quiet
 ) -> Search:
     """Return the pairs of the same shot: of each two confirmed on their pixels, never inferred from a third.
 
-    Pictures of equal pixels are paired with the first of them, which stands for all in the rest of the search.
+    Pictures of equal pixels are paired with the first of them, which stands for all in the rest of the search. Mirrored
+    and turned copies are looked for within classes, as in another one they may be meant (left and right turns), and
+    among pictures from LEAST_TURNED px on: smaller ones are too often alike that way. They need a higher likeness, as
+    seven forms are seven chances to be alike by chance: of 595 such pairs of solar cells one has 0.95.
     """
+    paths = [record.path for record in records]
     copies = equal_pixels(prints)
     pairs = [Twins(group[0], other, 1.0) for group in copies for other in group[1:]]
     doubles = {other for group in copies for other in group[1:]}
     chosen = [i for i, p in enumerate(prints) if i not in doubles and p.contrast >= FLAT]
     proposed, radius = _propose([prints[i] for i in chosen])
-    candidates = [(chosen[i], chosen[j]) for i, j in proposed.tolist()]
+    candidates = [(chosen[i], chosen[j], 0) for i, j in proposed.tolist()]
     compared = _compare(candidates, paths, prints, ledger, workers, console)
     least = _least(compared, len(prints), radius)
     pairs += [twins for twins in compared if twins.likeness >= least]
-    return Search(tuple(sorted(pairs)), radius, least)
+    known = {twins[:2] for twins in pairs}
+    large = [i for i in chosen if min(prints[i].width, prints[i].height) >= LEAST_TURNED]
+    turned = [(large[i], large[j], k) for i, j, k in _propose_turned([prints[i] for i in large], radius).tolist()]
+    turned = [c for c in turned if records[c[0]].label == records[c[1]].label and c[:2] not in known]
+    best: dict[tuple[int, int], Twins] = {}
+    for twins in _compare(turned, paths, prints, ledger, workers, console):
+        if twins.likeness >= max((1 + least) / 2, best.get(twins[:2], twins).likeness):
+            best[twins[:2]] = twins
+    return Search(tuple(sorted([*pairs, *best.values()])), radius, least)
 
 
 def _least(compared: Sequence[Twins], number: int, radius: int) -> float:
@@ -107,8 +124,32 @@ def _propose(prints: Sequence[Fingerprint]) -> tuple[Pairs, int]:
     return best, reached
 
 
+def _propose_turned(prints: Sequence[Fingerprint], most: int) -> Pairs:
+    """Return (first, second, form) where the first's look is near the second's in that form, first below second.
+
+    The forms of a pair the other way round are those that undo them, so nothing is missed. `most`: the largest radius.
+    """
+    number = len(prints)
+    looks = np.array([p.look for p in prints], np.uint64)
+    whole = b"".join(p.turned_looks.to_bytes(8 * len(FORMS) - 8, "big") for p in prints)
+    turned = np.frombuffer(whole, ">u8").astype(np.uint64).reshape(number, len(FORMS) - 1)
+
+    def in_form(form: int, radius: int) -> Pairs:
+        pairs = near_pairs(np.concatenate([looks, turned[:, form - 1]]), radius) - np.array([0, number])
+        pairs = pairs[(pairs[:, 0] < number) & (pairs[:, 0] < pairs[:, 1])]
+        return np.column_stack([pairs, np.full(len(pairs), form)])
+
+    best = np.empty((0, 3), np.int64)
+    for radius in (r for r in RADII if r <= min(most, FARTHEST_TURNED) and number):
+        found = np.concatenate([in_form(form, radius) for form in range(1, len(FORMS))])
+        if len(found) > FREE + number:
+            break
+        best = found
+    return best
+
+
 def _compare(
-    candidates: Sequence[tuple[int, int]],
+    candidates: Sequence[tuple[int, int, int]],
     paths: Sequence[Path],
     prints: Sequence[Fingerprint],
     ledger: Ledger,
@@ -122,27 +163,25 @@ def _compare(
         except UnusablePicture:  # gone since it was looked at
             return None
 
-    def compare(pair: tuple[int, int]) -> float:
-        key = _key(prints, pair)
+    def compare(candidate: tuple[int, int, int]) -> float:
+        first, second, form = candidate
+        if prints[first].content > prints[second].content:  # asked for once, whichever comes first
+            first, second, form = second, first, BACK[form]
+        key = prints[first].content, prints[second].content + (f":{form}" if form else "")
         known = ledger.likeness(*key)
         if known is not None:
             return known
-        first, second = (small(place) for place in sorted(pair, key=lambda place: prints[place].content))
-        if not first or not second:
+        one, other = small(first), small(second)
+        if not one or not other:
             return 0.0
-        found = likeness(first, second)
+        other = turn(other, form)
+        found = likeness(one, other)
         if found < ALIKE_BY_KIND:  # a cut-out may be found in the whole picture, and not the other way round
-            found = max(found, likeness(second, first))
+            found = max(found, likeness(other, one))
         ledger.tell_likeness(*key, found)
         return found
 
     compared = console.track(parallel(compare, candidates, workers), len(candidates), "Comparing look-alikes")
-    found = [Twins(*pair, value) for pair, value in zip(candidates, compared, strict=True)]
+    found = [Twins(i, j, value, form) for (i, j, form), value in zip(candidates, compared, strict=True)]
     ledger.save()
     return found
-
-
-def _key(prints: Sequence[Fingerprint], pair: tuple[int, int]) -> tuple[str, str]:
-    """Return the pair's contents in a fixed order: likeness is asked for once, whichever comes first."""
-    first, second = sorted(prints[place].content for place in pair)
-    return first, second

@@ -90,7 +90,7 @@ def audit(
         looks = examine_all([record.path for record in index.records], workers, console, book)
         pairs = [(r, look) for r, look in zip(index.records, looks, strict=True) if not isinstance(look, Skipped)]
         usable, prints = [record for record, _ in pairs], [look for _, look in pairs]
-        search = find_twins([record.path for record in usable], prints, book, workers, console)
+        search = find_twins(usable, prints, book, workers, console)
     sides = _sides(usable, [look.content for look in prints], splits)
     found = [
         *of_unusable(index.records, (look for look in looks if isinstance(look, Skipped))),

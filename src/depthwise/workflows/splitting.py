@@ -137,7 +137,7 @@ def look_at(records: Sequence[Record], workers: int, console: Quiet, ledger: Led
         pairs = [(r, look) for r, look in zip(records, found, strict=True) if not isinstance(look, Skipped)]
         usable = [replace(record, hash=look.content) for record, look in pairs]
         prints = [look for _, look in pairs]
-        search = find_twins([record.path for record in usable], prints, book, workers, console)
+        search = find_twins(usable, prints, book, workers, console)
     return Looked(usable, prints, search, skipped)
 
 
@@ -243,7 +243,9 @@ def _notes(
     if equal:
         notes.append(f"{len(equal)} pictures are exact copies of others; copies are kept in one split")
     if num_near:
-        notes.append(f"{num_near} pairs of near duplicates; they are kept in one split")
+        num_turned = sum(twins.form > 0 for twins in looked.search.pairs)
+        turned = f", {num_turned} of them mirrored or turned" if num_turned else ""
+        notes.append(f"{num_near} pairs of near duplicates{turned}; they are kept in one split")
     for chain in too_large:
         notes.append(
             f"{len(chain)} pictures look alike in one chain, e.g. {looked.records[chain[0]].path}: too many to be one "
