@@ -213,8 +213,8 @@ def audit() -> str:
     taken = sum(cells["counts"].get(kind, 0) for kind in ("near_duplicate", "label_conflict"))
     return "\n".join(
         [
-            "1,000 drawn pictures with 60 near duplicates (resized, compressed, cut by 2 to 5 %, brighter or darker, mirrored,",
-            "turned by a quarter),",
+            "1,000 drawn pictures with 60 near duplicates (resized, compressed, cut by 2 to 5 %, brighter or darker,",
+            "mirrored, turned by a quarter),",
             "20 label conflicts and 30 broken files:",
             "",
             "| seed | pairs found | false | broken found | pairs torn by split | first look | second look |",
@@ -250,8 +250,8 @@ def export_all() -> str:
     ]
     return "\n".join(
         [
-            f"{len(rows)} of {found['num_networks']} networks, random weights, 10 classes, 16 pictures of noise, in "
-            f"ONNX Runtime. {witness(found)}. How fast they are where you are: `depthwise recommend` ([speed](speed.md)).",
+            f"{len(rows)} of {found['num_networks']} networks, random weights, 10 classes, 16 pictures of noise, in ONNX "
+            f"Runtime. {witness(found)}. How fast they are where you are: `depthwise recommend` ([speed](speed.md)).",
             "",
             "| network | px | same answers | probabilities differ by | MB |",
             "|---|---:|---:|---:|---:|",
