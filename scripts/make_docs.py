@@ -250,8 +250,8 @@ def export_all() -> str:
     ]
     return "\n".join(
         [
-            f"{len(rows)} of {found['num_networks']} networks, random weights, 10 classes, 16 pictures of noise, in ONNX "
-            f"Runtime. {witness(found)}. How fast they are where you are: `depthwise recommend` ([speed](speed.md)).",
+            f"{len(rows)} of {found['num_networks']} networks, random weights, 10 classes, 16 pictures of noise, in "
+            f"ONNX Runtime. {witness(found)}. How fast they are on yours: `depthwise recommend` ([speed](speed.md)).",
             "",
             "| network | px | same answers | probabilities differ by | MB |",
             "|---|---:|---:|---:|---:|",
