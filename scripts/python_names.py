@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, get_type_hints
 
 import depthwise as dw
+from depthwise.data.views import Photo
 from depthwise.metrics import Assessment, Scores
 
 WIDTH = 100
@@ -21,6 +22,7 @@ MODULES = re.compile(r"\b(?!dw\.)(?:\w+\.)+(?=[A-Z]\w*)")
 
 def plain(call: str) -> str:
     """Return a call with the bare names of its types."""
+    call = call.replace(str(Photo), "Photo").replace(repr(Photo), "Photo")
     return MODULES.sub(lambda found: "torch." if found[0].startswith("torch.") else "", call).replace(
         "torch.Module", "torch.nn.Module"
     )
@@ -96,7 +98,7 @@ def _said_of_fields(kind: type) -> dict[str, str]:
     """Return what stands as a string below each field of a dataclass."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
-    said = {}
+    said: dict[str, str] = {}
     for field, below in pairwise(tree.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             text = below.value if isinstance(below, ast.Expr) else None

@@ -144,3 +144,26 @@ def test_copies_of_a_symmetric_picture_are_told_once_and_as_they_are(tmp_path):
     assert likeness(small_grey(whole), small_grey(turn(whole, 1))) > ALIKE
     found = search(tmp_path, a=whole, b=edited(whole, 1, np.random.default_rng(0)))[1]
     assert [twins.form for twins in found.pairs] == [0]
+
+
+def test_of_equal_pictures_in_two_classes_each_has_its_mirrored_copies(tmp_path):
+    first = scene(np.random.default_rng(0))
+    names, found = search(tmp_path, a_x=first, b_y=first.copy(), c_y=turn(first, 1))
+    assert named(names, found) == {("a_x", "b_y"), ("b_y", "c_y")}
+
+
+def test_many_copies_of_symmetric_pictures_do_not_hide_a_mirrored_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("depthwise.data.twins.FREE", 5)
+    half = np.asarray(scene(np.random.default_rng(1), (96, 128)))
+    light = np.concatenate([half, half[:, ::-1]], axis=1) * np.linspace(0.8, 1, 192)[:, None]
+    copies = {f"s{n}": Image.fromarray((light + n).clip(0, 255).astype(np.uint8)) for n in range(8)}
+    first = scene(np.random.default_rng(0))
+    names, found = search(tmp_path, a=first, b=turn(first, 1), **copies)
+    assert ("a", "b") in named(names, found) and found.notes == ()
+
+
+def test_where_everything_is_alike_in_some_form_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("depthwise.data.twins.FREE", -1000)
+    first = scene(np.random.default_rng(0))
+    found = search(tmp_path, a=first, b=turn(first, 1))[1]
+    assert found.pairs == () and "mirrored or turned, so such copies were not looked for" in found.notes[-1]

@@ -224,7 +224,8 @@ def test_a_photo_may_be_given_by_its_bytes_or_its_pixels(views, tmp_path: Path):
     classifier = Classifier(FakeEngine(), views)
     wanted = classifier.predict(photo)
     alpha = np.dstack([colours, np.full((30, 20), 255, np.uint8)])
-    given = (photo.read_bytes(), colours, colours[:, ::-1][:, ::-1], alpha)
+    content = photo.read_bytes()
+    given = (content, bytearray(content), memoryview(content), colours, colours[:, ::-1][:, ::-1], alpha)
     for found in (*map(classifier.predict, given), *classifier.predict_many(given)):
         assert (found.path, found.label, found.probability) == ("", wanted.label, wanted.probability)
     grey = np.array(Image.open(photo).convert("L"))

@@ -49,7 +49,7 @@ class Fake:
 
     def __init__(self, wrong=0.0, **metadata):
         self.wrong, self.metadata = wrong, metadata
-        geometry = type("Geometry", (), {"image_size": 20})()
+        geometry = type("Geometry", (), {"image_size": 20, "channels": 3})()
         self.card = type("Card", (), {"temperature": 1.0, "classes": "abc", "geometry": geometry})()
         self.takes_any_size = True
 
@@ -82,9 +82,17 @@ def test_a_picture_of_another_size_asks_the_file_s_own_resizing():
 def test_pictures_that_cannot_be_read_are_told(golden):
     with pytest.raises(UserError, match="the model file is damaged: its pictures to ask again cannot be read"):
         check_golden(Fake(golden=golden))
-    spoiled = [{**entry, "logits": [1, 2]} for entry in pack_golden(list(noise(1, 20, 3)), np.zeros((1, 3)))]
-    with pytest.raises(UserError, match="cannot be read"):
-        check_golden(Fake(golden=spoiled))
+    for pictures, logits in ((noise(1, 20, 3), [1, 2]), (noise(1, 21, 3), [1, 2, 3]), (noise(1, 20, 1), [1, 2, 3])):
+        spoiled = [{**entry, "logits": logits} for entry in pack_golden(list(pictures), np.zeros((1, 3)))]
+        with pytest.raises(UserError, match="cannot be read"):
+            check_golden(Fake(golden=spoiled))
+
+
+def test_an_engine_that_fails_is_not_taken_for_broken_pictures():
+    engine = Fake(golden=pack_golden(list(noise(1, 20, 3)), np.zeros((1, 3))))
+    engine.logits = lambda images: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        check_golden(engine)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -92,27 +92,35 @@ def test_answers_that_are_no_numbers_end_with_the_photo_s_name(own, capsys, monk
 
 
 @pytest.fixture
-def beside_another(own, trained, photos):
-    """The folder of a run with another split than that of its model: two photos have changed sides."""
-    records = list(read_index(own / "splits.csv").records)
-    train, test = (next(i for i, r in enumerate(records) if r.split == s) for s in ("train", "test"))
-    records[train], records[test] = replace(records[train], split="test"), replace(records[test], split="train")
-    write_manifest(own / "splits.csv", records)
+def beside_another(own):
+    """A model beside another run's split: that trained on what this one did not."""
+    records = read_index(own / "splits.csv").records
+    turned = [replace(record, split="test" if record.split == "train" else "train") for record in records]
+    write_manifest(own / "splits.csv", turned)
     return own
 
 
-def test_a_split_of_another_run_is_not_believed(beside_another, photos, capsys):
+def test_a_split_of_another_run_is_not_believed(beside_another, photos, tmp_path, capsys):
     status, said = ask(capsys, "evaluate", beside_another)
     words = " ".join(said.err.split())
     assert status == 2 and "has no splits.csv of its training beside it; name the pictures" in words
-    assert "splits.csv is not the split that the model was trained by, or was changed: it is not used" in words
+    assert "splits.csv is not the split that the model was trained by, or was changed since: it is not used" in words
     status, said = ask(capsys, "evaluate", beside_another, photos)
     assert status == 0 and "what the model was trained on is not known here: evaluating all 36" in said.err
     assert not RunFolder(beside_another).test_reads.exists()
     status, said = ask(capsys, "report", beside_another, "--data", photos)
     assert status == 0 and "given photos" in RunFolder(beside_another).report.read_text(encoding="utf-8")
-    status, said = ask(capsys, "audit", photos, "--model", beside_another)
-    assert "was trained on all" not in said.err
+    unseen = tmp_path / "unseen.csv"  # by the model, not by the other run
+    write_manifest(unseen, read_index(beside_another / "splits.csv").part("train"))
+    status, said = ask(capsys, "audit", unseen, "--model", beside_another)
+    assert status in (0, 1) and "what the model was trained on is not known here" in " ".join(said.err.split())
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "path,class,split\nx.png,cat,train\n"])
+def test_a_file_of_that_name_that_is_no_split_stops_nothing(own, photos, text, capsys):
+    (own / "splits.csv").write_text(text)
+    status, said = ask(capsys, "evaluate", own, photos, "--split", "all")
+    assert status == 0 and "it is not used" in said.err
 
 
 def test_a_split_is_the_run_s_wherever_its_photos_lie(own, photos, tmp_path, capsys):
@@ -129,4 +137,4 @@ def test_weights_of_others_have_no_split(own, tmp_path, capsys):
     card, tensors = artifact.read(own / "best.safetensors")
     artifact.write(own / "best.safetensors", replace(card, training={}), tensors)
     status, said = ask(capsys, "evaluate", own)
-    assert status == 2 and "has no splits.csv of its training" in said.err and "not used" not in said.err
+    assert status == 2 and "does not say by which split it was trained" in said.err and "not used" not in said.err

@@ -217,12 +217,12 @@ def test_resizing_that_differs_elsewhere_is_found_by_verify(exported, capsys, mo
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda card: card["classes"].pop(), "it names 2 classes and has 3 logits"),
+        (lambda card: card["classes"].pop(), "cannot be read: cannot reshape"),
         (lambda card: card.update(classes=["a", "b", "a"]), "it names a class twice"),
         (lambda card: card.update(classes=["a", "b", 3]), "a class's name is no text"),
     ],
 )
-def test_classes_that_do_not_fit_are_told(exported, tmp_path, capsys, spoil, message):
+def test_classes_that_do_not_fit_are_told(exported, photos, tmp_path, capsys, spoil, message):
     proto, out = onnx.load(exported), tmp_path / "m.onnx"
     metadata = json.loads(proto.metadata_props[0].value)
     spoil(metadata["card"])
@@ -231,12 +231,15 @@ def test_classes_that_do_not_fit_are_told(exported, tmp_path, capsys, spoil, mes
     assert run(["verify", str(out)]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "the model file is damaged" in said and message in said
+    assert run(["predict", str(out), str(next(photos.rglob("*.png"))), "--engine", "onnxruntime"]) == 2
+    assert "the model file is damaged" in capsys.readouterr().err
 
 
 def test_an_ending_in_capitals_is_explained(exported, tmp_path, capsys):
     (tmp_path / "M.ONNX").write_bytes(exported.read_bytes())
-    assert run(["predict", str(tmp_path / "M.ONNX"), "photo.jpg"]) == 2
-    assert "name it M.onnx" in capsys.readouterr().err
+    for command in (["predict", "photo.jpg"], ["verify"], ["bench"]):
+        assert run([command[0], str(tmp_path / "M.ONNX"), *command[1:]]) == 2
+        assert "name it M.onnx" in capsys.readouterr().err
 
 
 def test_files_that_are_no_models_are_explained(tmp_path, capsys):

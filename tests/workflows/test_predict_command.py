@@ -209,3 +209,9 @@ def test_a_run_computes_with_the_threads_asked_for(command, trained, photos, cap
         assert run([command, str(trained), *more, *asked]) == 0
     assert seen == {before, 2, 3}
     assert torch.get_num_threads() == before
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(trained, photos, tmp_path, capsys):
+    out = tmp_path / "nowhere" / "answers.csv"
+    assert run(["predict", str(trained / "gone"), str(photos), "--out", str(out)]) == 2
+    assert f"there is no folder {out.parent}" in capsys.readouterr().err

@@ -472,3 +472,23 @@ def test_large_groups_that_miss_the_shares_are_told(tmp_path):
     folder = patients(tmp_path / "photos", range(3), shots=range(6))
     result = split(folder, tmp_path / "s.csv", dw.SplitConfig(group_by="parent"))
     assert "test has 33% of the pictures, not 15%: groups stay whole, and some are large" in result.notes
+
+
+def test_mirrored_copies_stay_on_one_side_and_are_told(tmp_path, capsys):
+    pictures = {name: [scene(np.random.default_rng(10 * k + n)) for n in range(6)] for k, name in enumerate("ab")}
+    for name, shown in pictures.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number, picture in enumerate(shown):
+            picture.save(tmp_path / "photos" / name / f"{number}.png")
+            turned = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT if number % 2 else Image.Transpose.ROTATE_90)
+            turned.save(tmp_path / "photos" / name / f"{number} again.png")
+    out = tmp_path / "splits.csv"
+    assert run(["split", str(tmp_path / "photos"), "--out", str(out)]) == 0
+    assert "12 pairs of near duplicates, 12 of them mirrored or turned; they are kept" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    sides = {record.path: record.split for record in read_index(out).records}
+    assert all(sides[path] == sides[path.with_stem(path.stem.removesuffix(" again"))] for path in sides)
+    assert run(["audit", str(tmp_path / "photos")]) == 1
+    said = capsys.readouterr().out
+    assert ", mirrored\n" in said and ", turned by 90 degrees\n" in said

@@ -72,7 +72,7 @@ def predict(
         raise UserError("predict needs photos: files, folders, globs, or - for paths on standard input")
     if resume and overwrite:
         raise UserError("--resume goes on with a file, --overwrite replaces it: give one of them")
-    if out:
+    if out and not (resume and out.exists()):
         from depthwise.files import check_place
 
         check_place(out, "--out")
@@ -208,8 +208,8 @@ def export(
     licence
         How the file may be used, e.g. Apache-2.0: kept in its metadata.
     golden
-        What travels in the file, for verify to ask again elsewhere: four small photos, or noise where no photo may
-        leave.
+        What travels in the file, for verify to ask again elsewhere: up to four of the photos, at the network's size, or
+        noise where no photo may leave.
     """
     require("torch", "train", "exporting")
     from depthwise.report.tables import export_text

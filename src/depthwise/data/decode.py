@@ -101,9 +101,11 @@ def from_array(pixels: NDArray[Any], channels: Channels = 3) -> Pixels:
     Colours in RGB order (OpenCV's are BGR: turn them by `[:, :, ::-1]`), transparency last. Raises UnusablePicture.
     """
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
-        raise _unusable("not_a_picture", f"an array of {pixels.dtype} {pixels.shape} in place of uint8 (H, W, 3)")
-    if not pixels.size or pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-        raise _unusable("too_large" if pixels.size else "empty", f"{pixels.shape[1]} x {pixels.shape[0]} px")
+        raise UnusablePicture("not_a_picture", f"no pixels: {pixels.dtype} {pixels.shape} in place of uint8 (H, W, 3)")
+    if not pixels.size:
+        raise UnusablePicture("empty", f"no pixels: {pixels.shape}")
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise _unusable("too_large", f"{pixels.shape[1]} x {pixels.shape[0]} px")
     flat = pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
     found = np.array(_converted(Image.fromarray(np.ascontiguousarray(flat)), channels), np.uint8)
     return found.reshape(*found.shape[:2], channels)

@@ -227,7 +227,10 @@ def write_manifest(path: Path, records: Iterable[Record]) -> None:
 
 
 def digest_of_split(records: Iterable[Record]) -> str:
-    """Return a SHA-256 of which photo has which class and split, wherever they lie: of two splits, equal for none."""
+    """Return a SHA-256 of which photo has which class and split, wherever they lie.
+
+    A photo is told by its content; one whose hash is not known (test photos of a ready-made split) by its file's name.
+    """
     lines = sorted(csv_line((record.hash or record.path.name, record.label, record.split)) for record in records)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -62,6 +62,8 @@ class Ledger:
         """Return the file's connection; None where it cannot be used. A broken file is removed: it is only a cache."""
         with suppress(OSError, sqlite3.Error):
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            for old in range(1, VERSION):
+                (self.path.parent / f"pictures-{old}.sqlite").unlink(missing_ok=True)
             database = _connect(self.path)
             try:
                 database.execute("PRAGMA synchronous = OFF")  # a lost cache is no loss

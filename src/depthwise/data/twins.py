@@ -48,16 +48,22 @@ class Search(NamedTuple):
     pairs: tuple[Twins, ...]
     radius: int  # bits, of 64
     least: float  # likeness from which on pairs were taken
+    turned_radius: int = FARTHEST_TURNED  # bits; of mirrored and turned copies; 0: these were not looked for
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What people should know of it."""
-        if self.least == ALIKE and self.radius == RADII[-1]:
-            return ()
-        return (
-            f"these pictures look alike by their kind: only hashes within {self.radius} of 64 bits were compared, and "
-            f"only a likeness of {self.least} and more is taken for the same shot",
-        )
+        notes = []
+        if self.least != ALIKE or self.radius != RADII[-1]:
+            notes.append(
+                f"these pictures look alike by their kind: only hashes within {self.radius} of 64 bits were compared, "
+                f"and only a likeness of {self.least} and more is taken for the same shot"
+            )
+        if not self.turned_radius:
+            notes.append(
+                "these pictures look alike when they are mirrored or turned, so such copies were not looked for"
+            )
+        return tuple(notes)
 
 
 def find_twins(
@@ -80,15 +86,12 @@ def find_twins(
     compared = _compare(candidates, paths, prints, ledger, workers, console)
     least = _least(compared, len(prints), radius)
     pairs += [twins for twins in compared if twins.likeness >= least]
-    known = {twins[:2] for twins in pairs}
-    large = [i for i in chosen if min(prints[i].width, prints[i].height) >= LEAST_TURNED]
-    turned = [(large[i], large[j], k) for i, j, k in _propose_turned([prints[i] for i in large], radius).tolist()]
-    turned = [c for c in turned if records[c[0]].label == records[c[1]].label and c[:2] not in known]
+    turned, reached = _turned_candidates(records, prints, pairs, radius)
     best: dict[tuple[int, int], Twins] = {}
     for twins in _compare(turned, paths, prints, ledger, workers, console):
         if twins.likeness >= max((1 + least) / 2, best.get(twins[:2], twins).likeness):
             best[twins[:2]] = twins
-    return Search(tuple(sorted([*pairs, *best.values()])), radius, least)
+    return Search(tuple(sorted([*pairs, *best.values()])), radius, least, reached)
 
 
 def _least(compared: Sequence[Twins], number: int, radius: int) -> float:
@@ -124,28 +127,42 @@ def _propose(prints: Sequence[Fingerprint]) -> tuple[Pairs, int]:
     return best, reached
 
 
-def _propose_turned(prints: Sequence[Fingerprint], most: int) -> Pairs:
-    """Return (first, second, form) where the first's look is near the second's in that form, first below second.
+def _turned_candidates(
+    records: Sequence[Record], prints: Sequence[Fingerprint], known: Iterable[Twins], most: int
+) -> tuple[list[tuple[int, int, int]], int]:
+    """Return (first, second, form) where the first's look is near the second's in that form, and the radius reached.
 
-    The forms of a pair the other way round are those that undo them, so nothing is missed. `most`: the largest radius.
+    Within classes, without the pairs that are `known`; of equal pixels the first in each class stands for all. `most`:
+    the largest radius. First is below second: the forms of a pair the other way round are those that undo them.
     """
-    number = len(prints)
-    looks = np.array([p.look for p in prints], np.uint64)
-    whole = b"".join(p.turned_looks.to_bytes(8 * len(FORMS) - 8, "big") for p in prints)
+    heads: dict[tuple[str, str], int] = {}
+    for place, print_ in enumerate(prints):
+        if print_.contrast >= FLAT and min(print_.width, print_.height) >= LEAST_TURNED:
+            heads.setdefault((print_.pixels, records[place].label), place)
+    places = np.array(sorted(heads.values()), np.int64)
+    number = len(places)
+    if not number:
+        return [], FARTHEST_TURNED
+    labels = np.unique([records[place].label for place in places.tolist()], return_inverse=True)[1]
+    looks = np.array([prints[place].look for place in places.tolist()], np.uint64)
+    whole = b"".join(prints[place].turned_looks.to_bytes(8 * len(FORMS) - 8, "big") for place in places.tolist())
     turned = np.frombuffer(whole, ">u8").astype(np.uint64).reshape(number, len(FORMS) - 1)
+    told = np.array([twins.first * len(prints) + twins.second for twins in known], np.int64)
 
     def in_form(form: int, radius: int) -> Pairs:
         pairs = near_pairs(np.concatenate([looks, turned[:, form - 1]]), radius) - np.array([0, number])
         pairs = pairs[(pairs[:, 0] < number) & (pairs[:, 0] < pairs[:, 1])]
+        pairs = places[pairs[labels[pairs[:, 0]] == labels[pairs[:, 1]]]]
+        pairs = pairs[~np.isin(pairs[:, 0] * len(prints) + pairs[:, 1], told)]
         return np.column_stack([pairs, np.full(len(pairs), form)])
 
-    best = np.empty((0, 3), np.int64)
-    for radius in (r for r in RADII if r <= min(most, FARTHEST_TURNED) and number):
+    best, reached = np.empty((0, 3), np.int64), 0
+    for radius in (r for r in RADII if r <= min(most, FARTHEST_TURNED)):
         found = np.concatenate([in_form(form, radius) for form in range(1, len(FORMS))])
         if len(found) > FREE + number:
             break
-        best = found
-    return best
+        best, reached = found, radius
+    return [(i, j, form) for i, j, form in best.tolist()], reached
 
 
 def _compare(

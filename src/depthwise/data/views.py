@@ -21,7 +21,7 @@ from depthwise.data.geometry import Geometry, apply
 from depthwise.errors import UnusablePicture
 
 ViewKind = Literal["1", "flip", "10", "multiscale"]
-Photo = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 """A file's path, the bytes in a file, or pixels: uint8 (H, W, 3) in RGB order, or (H, W) in grey."""
 GIVEN = Path("the photo")
 LARGER = 256 / 224
@@ -63,14 +63,15 @@ def enlarged(pixels: Pixels, geometry: Geometry, scale: float) -> Pixels:
 
 def read_views(photo: Photo, geometry: Geometry, kind: ViewKind) -> Views | Skipped:
     """Return the views of a photo, or why it cannot be used; what is no path is called GIVEN."""
-    path = GIVEN if isinstance(photo, bytes | np.ndarray) else Path(photo)
+    path = Path(photo) if isinstance(photo, str | os.PathLike) else GIVEN
     if kind == "1" and path is not GIVEN:
         single = read_picture(path, geometry)
         return single if isinstance(single, Skipped) else Views(single, single[None])
     try:
         if isinstance(photo, np.ndarray):
             return view(from_array(photo, geometry.channels), geometry, kind)
-        return view(decode(photo, geometry.channels), geometry, kind)
+        source = photo if isinstance(photo, str | os.PathLike) else bytes(photo)
+        return view(decode(source, geometry.channels), geometry, kind)
     except UnusablePicture as error:
         return Skipped(path, error.reason, error.detail)
 

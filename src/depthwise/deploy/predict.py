@@ -1,5 +1,6 @@
 """From photos to answers, whatever computes the logits. Imports no torch."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -93,7 +94,7 @@ class Prediction:
 
 
 def _name(photo: Photo) -> str:
-    return "" if isinstance(photo, bytes | np.ndarray) else str(photo)
+    return str(photo) if isinstance(photo, str | os.PathLike) else ""
 
 
 def _no_number(name: str) -> Prediction:
@@ -175,6 +176,10 @@ class Classifier:
             logits, features = self.feature_engine.with_features(single)
         else:
             logits = self.engine.logits(single)
+        if logits.shape != (len(single), len(self.classes)):
+            raise UserError(
+                f"the model file is damaged: it names {len(self.classes)} classes and gives {logits.shape[-1]} logits"
+            )
         if self.views == "1":
             return Outputs(logits, self._probabilities(logits), features)
         crops = np.concatenate([views.averaged for views in pictures])

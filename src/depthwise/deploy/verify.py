@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from depthwise.artifact import Card
 from depthwise.data.decode import Pixels
 from depthwise.deploy.engine import Exported
 from depthwise.errors import UserError
@@ -119,20 +120,30 @@ def check_golden(engine: Exported) -> float | None:
     Where the file resizes photos, one of another size is among them. None where no picture travelled along. Raises
     UserError when they cannot be read.
     """
-    worst = None
+    card = engine.card
+    side = (card.geometry.image_size, card.geometry.image_size)
+    asked = _read_golden(engine.metadata.get("golden", ()), card, side)
+    if engine.takes_any_size:
+        asked += _read_golden(engine.metadata.get("golden_resized", ()), card)
+    apart = [float(difference(wanted, engine.logits(images), card.temperature)[0]) for images, wanted in asked]
+    return max((a if np.isfinite(a) else float("inf") for a in apart), default=None)
+
+
+def _read_golden(
+    packed: Any, card: Card, size: tuple[int, int] | None = None
+) -> list[tuple[NDArray[np.uint8], Logits]]:
+    """Return pictures (1, H, W, C) with their logits (1, K). Raises UserError for what does not fit the card."""
     try:
-        golden = [*engine.metadata.get("golden", ()), *engine.metadata.get("golden_resized", ())]
-        for entry in golden:
+        found = []
+        for entry in packed:
             pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(entry["png"]))))
-            images = pixels.reshape(1, *pixels.shape[:2], -1)
-            wanted = np.array([entry["logits"]], np.float32).reshape(1, len(engine.card.classes))
-            if not engine.takes_any_size and images.shape[1] != engine.card.geometry.image_size:
-                continue
-            apart = float(difference(wanted, engine.logits(images), engine.card.temperature)[0])
-            worst = max(worst or 0.0, apart if np.isfinite(apart) else float("inf"))
-    except (AttributeError, KeyError, TypeError, ValueError, OSError, Image.DecompressionBombError) as error:
+            wanted = np.array(entry["logits"], np.float32).reshape(1, len(card.classes))
+            if pixels.dtype != np.uint8 or (size and pixels.shape[:2] != size):
+                raise ValueError(f"a picture of {pixels.shape[:2]} px")
+            found.append((pixels.reshape(1, *pixels.shape[:2], card.geometry.channels), wanted))
+    except Exception as error:  # of a hostile file nearly anything comes
         raise UserError(f"the model file is damaged: its pictures to ask again cannot be read: {error}") from error
-    return worst
+    return found
 
 
 def tolerance_of(metadata: dict[str, Any]) -> float:

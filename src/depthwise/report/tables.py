@@ -88,13 +88,15 @@ def _rule_lines(found: dict[str, Any] | None) -> list[str]:
     """Return what a rule that was set in float does in float and in INT8."""
     if not found:
         return []
-    lines = ["The stored rule for decisions was set in float; on these photos, in float and in INT8:"]
-    for name, words in RULE.items():
-        before, after = found["float"][name], found["int8"][name]
-        if before and after:
-            counts = [f"{one['hits']:,} of {one['num']:,}" for one in (before, after)]
-            lines.append(f"  {words}: {counts[0]}, {counts[1]}")
-    return lines
+    before, after = found["float"], found["int8"]
+    pairs = [(words, before[name], after[name]) for name, words in RULE.items() if before[name]]
+    pairs += [
+        (f"right of the answers {shown(k)}", one, after["precisions"][k]) for k, one in before["precisions"].items()
+    ]
+    return [
+        "The stored rule for decisions was set in float; on these photos, in float and in INT8:",
+        *(f"  {words}: {a['hits']:,} of {a['num']:,}, {b['hits']:,} of {b['num']:,}" for words, a, b in pairs),
+    ]
 
 
 def _int8_lines(found: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from depthwise.config import default_workers
 from depthwise.console import Quiet
 from depthwise.data.audit import Skipped, check_share
 from depthwise.data.cache import read_with
-from depthwise.data.index import Record
+from depthwise.data.index import Index, Record
 from depthwise.deploy.outcome import Outcome, outcome
 from depthwise.deploy.predict import BATCH, Classifier, Outputs
 from depthwise.errors import UserError
@@ -32,6 +32,8 @@ class Measured:
     outputs: Outputs
     skipped: tuple[Skipped, ...]
     origin: Origin = "run"
+    used: Index | None = None
+    """The split of the model's run; None where it is not known."""
 
     @property
     def groups(self) -> list[str] | None:
@@ -86,7 +88,7 @@ def measure(
         kept, outputs = [kept[place] for place in places], _taken(outputs, places)
     number = {name: place for place, name in enumerate(card.classes)}
     labels = np.array([number[record.label] for record in kept], np.int64)
-    return Measured(classifier, tuple(kept), labels, outputs, tuple(skipped), chosen.origin)
+    return Measured(classifier, tuple(kept), labels, outputs, tuple(skipped), chosen.origin, chosen.used)
 
 
 def _check_finite(outputs: Outputs, records: Sequence[Record], path: Path) -> None:

@@ -28,6 +28,8 @@ class Chosen:
     origin: Origin
     is_own: bool
     """Whether the run itself says which photos these are."""
+    used: Index | None = None
+    """The run's split; None where it is not known."""
 
     def without_known(self, kept: Sequence[Record], console: Quiet) -> list[int]:
         """Return the places of the photos that are, by content, in no other split of the run; hashes are filled in.
@@ -57,10 +59,10 @@ def choose_photos(
     """
     used = RunFolder(path.parent).read_split(card, console)
     if data is None and used is None:
-        raise UserError(
-            f"{path} has no splits.csv of its training beside it; name the pictures, as in depthwise evaluate {path} "
-            "DATA"
-        )
+        what = "has no splits.csv of its training beside it"
+        if "splits" not in card.training and RunFolder(path.parent).splits.exists():
+            what = "does not say by which split it was trained, so the splits.csv beside it may be another's"
+        raise UserError(f"{path} {what}; name the pictures, as in depthwise evaluate {path} DATA")
     index = used if data is None else read_index(Path(data))
     assert index is not None
     _check_classes(index, card.classes, console)
@@ -78,7 +80,7 @@ def choose_photos(
         known = {r.hash: r.split for r in used.records if r.hash and r.split != split}
     is_run_s = data is None or any(splits.get(place) == split for place in places)
     origin: Origin = "unknown" if used is None or allow_other_split else "run" if is_run_s else "new"
-    return Chosen(split, records, known, origin, data is None)
+    return Chosen(split, records, known, origin, data is None, used)
 
 
 def _by_place(index: Index | None) -> list[tuple[str, Record]]:

@@ -96,7 +96,7 @@ def compare(
     shared, left_out = _shared(first, second)
     if split == "test":
         for path, found in zip(paths, (first, second), strict=True):
-            record_read(path, found.classifier.engine.card, found.records)
+            record_read(path, found)
     rights = [_right(found)[places] for found, places in zip((first, second), shared, strict=True)]
     labels = np.array([record.label for record in first.records])[shared[0]]
     groups = None if first.groups is None else np.array(first.groups)[shared[0]]

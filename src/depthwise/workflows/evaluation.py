@@ -137,7 +137,7 @@ def evaluate(
         outcome=found.decide(),
         positive=classifier.decision.miss.label if classifier.decision.miss else None,
         proof=None if target_error is None else proof_of(target_error, assessment),
-        reads=record_read(path, classifier.engine.card, found.records) if split == "test" else None,
+        reads=record_read(path, found) if split == "test" else None,
     )
 
 

@@ -98,13 +98,15 @@ def export(
     computed in whole numbers, calibrated on training photos, as long as no more than the share `max_loss` of the
     validation photos is lost. `fixed_size` leaves the resizing out of an ONNX graph; the others never have it.
     `licence`: what the file's metadata should say of how it may be used. `golden`: what travels in the file for
-    `verify`, four of these photos at the network's size or, where no photo may leave, noise. Raises UserError, and
+    `verify`, up to four of these photos at the network's size, or noise where no photo may leave. Raises UserError, and
     writes nothing, when answers differ: with the photos that do.
     """
     from depthwise.deploy.eager import EagerEngine
     from depthwise.deploy.export import trace_network
 
     console, workers, out = console or Quiet(), default_workers() if workers is None else workers, Path(out)
+    if golden not in ("photos", "noise"):
+        raise UserError(f"--golden {golden}: photos or noise")
     _check_target(out, is_int8=int8, overwrite=overwrite)
     path = find_model(model)
     if path.suffix in SUFFIXES:
@@ -117,10 +119,8 @@ def export(
     pictures = validation_pictures(engine.card, photos, workers, console, only_valid=int8)
     before = logits_of(engine, pictures.images)
     network = trace_network(engine.model, engine.card) if out.suffix in (".onnx", ".xml") else None
-    small = None
-    if int8:
-        judge = _judge(before, pictures, engine.card, max_loss)
-        small = _int8(engine.card, network, photos, pictures, judge, workers, console)
+    judge = _judge(before, pictures, engine.card, max_loss) if int8 else None
+    small = _int8(engine.card, network, photos, pictures, judge, workers, console) if judge else None
     pack = packer(engine, out.suffix, small.network if small else network, fixed_size=fixed_size)
     with tempfile.TemporaryDirectory(prefix="depthwise-export-") as folder:
         parts = pack({})
@@ -133,8 +133,8 @@ def export(
         right = exported if small else engine  # what the file is held to
         own_size = None if fixed_size else compare_own_size(right, exported, pictures)
         evidence = _evidence(path, out.suffix, comparison, own_size, len(pictures.records))
-        if small:
-            small = small.judged(judge(after))
+        if small and judge:
+            small = small.judged(judge(after), "OpenVINO" if out.suffix == ".xml" else "ONNX Runtime")
             like = packer(engine, out.suffix, network, fixed_size=fixed_size)({})
             plain = open_engine(_write(Path(folder) / f"float{out.suffix}", like))
             cost = _beside_float(exported, plain, _size(parts), _size(like)) | _rules(engine, exported, pictures)
@@ -144,8 +144,8 @@ def export(
     told = [("--data", data and _without_home(data)), ("--max-loss", max_loss if int8 else None)]
     told += [("--licence", licence), ("--golden", golden if golden != "photos" else None), ("--factory", factory)]
     flags = ["--int8"] * int8 + ["--fixed-size"] * (fixed_size and out.suffix == ".onnx")
-    command = _command(model, out, flags, told)
-    made = {"licence": licence, "command": command, "code_sha256": files.digest_of_code(PACKAGE)}
+    made = {"licence": licence, "command": _command(model, out, flags, told)}
+    made["code_sha256"] = files.digest_of_code(PACKAGE)
     whole = pack({"verification": evidence, **packed, "made": made})
     _write(out, whole)
     beside = _evidence_of(out)
@@ -243,6 +243,8 @@ def _int8(
 ) -> quantizing.Int8:
     """Return the network in INT8. Raises UserError where photos are missing, or too many of `pictures` are lost."""
     assert photos  # they have been judged
+    if photos.used is None and not photos.index.is_split:
+        console.warn("what the model was trained on is not known here: it may know the photos that judge INT8 by heart")
     wanted = quantizing.stratified(photos.part("train"), quantizing.NUM_CALIBRATION)
     calibration = read_pictures(card, wanted, photos.index.source, workers, console).images
     levels = pictures.images.transpose(0, 3, 1, 2).astype("float32")

@@ -11,6 +11,7 @@ from depthwise.artifact import Card
 from depthwise.console import Quiet
 from depthwise.data.geometry import Geometry
 from depthwise.errors import UserError
+from depthwise.files import check_place
 from depthwise.models.create import Build, Preprocessing, build_of, parse_options
 from depthwise.models.registry import model_info
 from depthwise.models.weights.card import read_file_card
@@ -38,6 +39,7 @@ def import_model(
     out = Path(out)
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    check_place(out, "--out")
     card, tensors = read_import(name, source, origin=origin, classes=classes, settings=settings, console=console)
     artifact.write(out, card, tensors)
     return card

@@ -44,8 +44,6 @@ def load(
     """
     path = find_model(path)
     choice = choice or Choice()
-    if path.suffix not in SUFFIXES and path.suffix.lower() in SUFFIXES:
-        raise UserError(f"{path}: name it {path.with_suffix(path.suffix.lower()).name}: its ending says what it is")
     if path.suffix in SUFFIXES:
         if device not in ("auto", "cpu"):
             raise UserError(

@@ -58,12 +58,13 @@ class Int8:
     float_layers: tuple[str, ...]
     """Those that went back to float, the worst first."""
 
-    def judged(self, gate: Gate) -> "Int8":
-        """Return it with the gate of the very file, by what runs it. Raises UserError where too much is lost there."""
+    def judged(self, gate: Gate, engine: str) -> "Int8":
+        """Return it with the gate of the very file, run by `engine`. Raises UserError where too much is lost there."""
         if not gate.is_passed:
             raise UserError(
-                f"INT8 loses {gate.loss:.1%} of the validation photos in this kind of file ({self.gate.loss:.1%} in "
-                f"ONNX Runtime; allowed: {gate.max_loss:.1%}), so nothing was written.\n{REMEDY}"
+                f"INT8 loses {gate.loss:.1%} of the validation photos in the whole file, run by {engine} (the network "
+                f"alone, in ONNX Runtime, {self.gate.loss:.1%}; allowed: {gate.max_loss:.1%}), so nothing was written."
+                f"\n{REMEDY}"
             )
         return replace(self, gate=gate)
 

@@ -123,7 +123,7 @@ def summarise(
         measured=found,
         assessment=found.assess(),
         cost=_cost(classifier.engine),
-        reads=record_read(model, classifier.engine.card, found.records) if test else None,
+        reads=record_read(model, found) if test else None,
     )
 
 
@@ -132,7 +132,7 @@ def gather(run: str | Path, **options: Any) -> RunReport:
     summary = summarise(run, **options)
     found, folder = summary.measured, RunFolder(summary.model.parent)
     mistakes, no_heat = add_heat(found.classifier.engine, surest_mistakes(found))
-    index = folder.read_split(summary.card, Quiet())  # evaluating has warned
+    index = found.used
     return RunReport(
         **vars(summary),
         mistakes=tuple(mistakes),

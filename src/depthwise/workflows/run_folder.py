@@ -10,6 +10,7 @@ from depthwise import artifact, files
 from depthwise.artifact import Card
 from depthwise.console import Quiet
 from depthwise.data.index import Index, digest_of_split, read_index
+from depthwise.deploy.engine import SUFFIXES
 from depthwise.errors import Damaged, UserError
 
 if TYPE_CHECKING:
@@ -101,15 +102,19 @@ class RunFolder:
     def read_split(self, card: Card, console: Quiet) -> Index | None:
         """Return the split by which the model with this card was trained; None, with a warning, where another is here.
 
-        A splits.csv beside a model file may be of another run, or changed since.
+        A splits.csv beside a model file may be of another run, changed since, or no split at all.
         """
         wanted = card.training.get("splits")
         if wanted is None or not self.splits.exists():
             return None
-        index = read_index(self.splits)
-        if digest_of_split(index.records) == wanted:
-            return index
-        console.warn(f"{self.splits} is not the split that the model was trained by, or was changed: it is not used")
+        with contextlib.suppress(UserError):
+            index = read_index(self.splits)
+            if digest_of_split(index.records) == wanted:
+                return index
+        console.warn(
+            f"{self.splits} is not the split that the model was trained by, or was changed since: it is not used. "
+            "Bring back the run's own, or name photos that the model has not seen"
+        )
         return None
 
     @property
@@ -201,6 +206,8 @@ def find_model(path: str | Path) -> Path:
     """Return the model file that `path` means: itself, or best.safetensors in a run folder. Raises UserError."""
     path = Path(path)
     if not path.is_dir():
+        if path.suffix not in SUFFIXES and path.suffix.lower() in SUFFIXES:
+            raise UserError(f"{path}: name it {path.with_suffix(path.suffix.lower()).name}: its ending says what it is")
         return path
     if not RunFolder(path).best.exists():
         why = "training was stopped before its first epoch ended" if RunFolder(path).is_used else "not a run folder"

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,7 +165,7 @@ def place(
         Skipped(records[index].path, "torn", f"resembles pictures in {' and in '.join(sides)}")
         for index, sides in sorted(growth.torn.items())
     ]
-    notes = _notes(looked, grouping.too_large, equal, len({*links} - {*equal}))
+    notes = _notes(looked, grouping.too_large, equal, {*links} - {*equal})
     if previous:
         notes.append(f"{len(fixed)} pictures stay where they were, {len(dealt) - len(fixed)} are new")
         if len(dealt) > len(fixed) and not ruled and _are_by_rule(old_groups, len(records), pairs):
@@ -237,15 +237,15 @@ def check_same_classes(classes: Sequence[str], usable: Sequence[Record], source:
 
 
 def _notes(
-    looked: Looked, too_large: Sequence[Sequence[int]], equal: Sequence[tuple[int, int]], num_near: int
+    looked: Looked, too_large: Sequence[Sequence[int]], equal: Sequence[Pair], near: Collection[Pair]
 ) -> list[str]:
     notes = list(looked.search.notes)
     if equal:
         notes.append(f"{len(equal)} pictures are exact copies of others; copies are kept in one split")
-    if num_near:
-        num_turned = sum(twins.form > 0 for twins in looked.search.pairs)
+    if near:
+        num_turned = sum(twins.form > 0 and twins[:2] in near for twins in looked.search.pairs)
         turned = f", {num_turned} of them mirrored or turned" if num_turned else ""
-        notes.append(f"{num_near} pairs of near duplicates{turned}; they are kept in one split")
+        notes.append(f"{len(near)} pairs of near duplicates{turned}; they are kept in one split")
     for chain in too_large:
         notes.append(
             f"{len(chain)} pictures look alike in one chain, e.g. {looked.records[chain[0]].path}: too many to be one "

@@ -40,7 +40,10 @@ def suspects(
         raise UserError(
             f"{path} does not know the class {', '.join(map(repr, unknown))}; give the model of these photos"
         )
-    held_out = _held_out(RunFolder(path.parent).read_split(card, console), records)
+    used = RunFolder(path.parent).read_split(card, console)
+    if used is None:
+        console.warn("what the model was trained on is not known here: it may know some of these photos by heart")
+    held_out = _held_out(used, records)
     kept: list[Record] = []
     parts: list[Matrix] = []
     shown_pictures = console.track(read_all(held_out, card.geometry, workers), len(held_out), "Asking the model")

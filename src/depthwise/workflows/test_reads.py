@@ -7,14 +7,11 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from depthwise.artifact import Card
-from depthwise.console import Quiet
-from depthwise.data.index import Record
 from depthwise.deploy.verify import fingerprint
+from depthwise.workflows.answered import Measured
 from depthwise.workflows.run_folder import RunFolder
 
 
@@ -26,14 +23,14 @@ class TestReads(NamedTuple):
     path: Path
 
 
-def record_read(model: Path, card: Card, records: Sequence[Record]) -> TestReads | None:
-    """Note that `model` was judged on its run's test photos `records`, with hashes; return how often that happened.
+def record_read(model: Path, found: Measured) -> TestReads | None:
+    """Note that `model` was judged on test photos; return how often it was on these.
 
     None, and nothing noted, for a model file that does not lie in the folder of its run, and where nothing can be
     written.
     """
-    folder = RunFolder(model.parent)
-    if not folder.read_split(card, Quiet()):
+    folder, records = RunFolder(model.parent), found.records
+    if not found.used:
         return None
     photos = hashlib.sha256("".join(sorted(record.hash for record in records)).encode()).hexdigest()
     row = {

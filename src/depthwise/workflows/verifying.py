@@ -8,6 +8,7 @@ from depthwise.deploy.verify import check_golden, tolerance_of
 from depthwise.errors import UserError
 from depthwise.workflows.evaluation import Evaluation, evaluate
 from depthwise.workflows.opening import open_engine
+from depthwise.workflows.run_folder import find_model
 
 
 def verify(
@@ -25,7 +26,7 @@ def verify(
     `data`'s test split (all of it where it has none). `trust_code` is `load`'s. Raises UserError when the difference is
     above the tolerance that the file states.
     """
-    path = Path(model)
+    path = find_model(model)
     if path.suffix not in SUFFIXES:
         raise UserError(
             f"{path}: verify takes exported files ({', '.join(SUFFIXES)}); depthwise evaluate tells how good a run is"
