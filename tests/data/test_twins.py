@@ -166,4 +166,4 @@ def test_where_everything_is_alike_in_some_form_it_is_said(tmp_path, monkeypatch
     monkeypatch.setattr("depthwise.data.twins.FREE", -1000)
     first = scene(np.random.default_rng(0))
     found = search(tmp_path, a=first, b=turn(first, 1))[1]
-    assert found.pairs == () and "mirrored or turned, so such copies were not looked for" in found.notes[-1]
+    assert found.pairs == () and "mirrored and turned copies were not looked for" in found.notes[-1]

@@ -60,9 +60,7 @@ class Search(NamedTuple):
                 f"and only a likeness of {self.least} and more is taken for the same shot"
             )
         if not self.turned_radius:
-            notes.append(
-                "these pictures look alike when they are mirrored or turned, so such copies were not looked for"
-            )
+            notes.append("so many pictures look alike that mirrored and turned copies were not looked for")
         return tuple(notes)
 
 
