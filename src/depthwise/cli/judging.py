@@ -195,7 +195,7 @@ def compare(
     from depthwise.report.difference import comparison_text
     from depthwise.workflows.comparing import compare as run_compare
 
-    if not {old.suffix, new.suffix} <= SUFFIXES.keys():
+    if not {old.suffix, new.suffix} <= {*SUFFIXES}:
         require("torch", "train", "comparing model files")
     terminal = terminal_of(is_say_result=False)
     found = run_compare(

@@ -18,8 +18,8 @@ from depthwise.errors import UserError
 from depthwise.metrics import Logits
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
-SUFFIXES = {".onnx": "", ".xml": "openvino", ".tflite": "litert", ".pt2": "train"}
-"""Of exported files, and the extra that brings what runs them."""
+SUFFIXES = (".onnx", ".xml", ".tflite", ".pt2")
+"""Of exported files."""
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,8 @@ def describe(proto: Any, card: Card, more: dict[str, Any]) -> bytes:
     return data
 
 
-TOLD = ("pictures", "splits", "epoch", "step", "num_train_images", "num_valid_images", "valid_top1")
-"""`pictures` is the hash of what was trained on, `splits` that of the split."""
+TOLD = ("pictures", "split_sha256", "epoch", "step", "num_train_images", "num_valid_images", "valid_top1")
+"""`pictures` is the hash of what was trained on."""
 
 
 def metadata_of(card: Card, more: dict[str, Any]) -> dict[str, Any]:

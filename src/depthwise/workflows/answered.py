@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depthwise.config import default_workers
 from depthwise.console import Quiet
@@ -128,15 +126,15 @@ def compute(
         if usable:
             kept += [record for record, _ in usable]
             parts.append(classifier.outputs([seen for _, seen in usable], wants_features=wants_features))
-    empty = np.empty((0, len(classifier.classes)), np.float32)
+    return kept, skipped, joined(parts, len(classifier.classes))
+
+
+def joined(parts: Sequence[Outputs], num_classes: int) -> Outputs:
+    """Return what was said of all photos, in order; with (0, num_classes) where nothing was."""
+    empty = np.empty((0, num_classes), np.float32)
     features = [part.features for part in parts if part.features is not None]
-    joined = Outputs(
-        _joined([part.logits for part in parts], empty),
-        _joined([part.stated for part in parts], empty.astype(np.float64)),
+    return Outputs(
+        np.concatenate([empty, *(part.logits for part in parts)]),
+        np.concatenate([empty.astype(np.float64), *(part.stated for part in parts)]),
         np.concatenate(features) if features else None,
     )
-    return kept, skipped, joined
-
-
-def _joined(parts: list[NDArray[Any]], empty: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else empty

@@ -20,7 +20,7 @@ from depthwise.workflows.tensorboard_events import Events
 
 PAUSE_S = 1.0
 """Between a failed write and its only repetition."""
-KEPT = ("pictures", "splits", "can_mirror", "stored_size")
+KEPT = ("pictures", "split_sha256", "can_mirror", "stored_size")
 """What the best model's card also says of its pictures: by which split, and how training saw them."""
 
 

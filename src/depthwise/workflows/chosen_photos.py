@@ -60,7 +60,7 @@ def choose_photos(
     used = RunFolder(path.parent).read_split(card, console)
     if data is None and used is None:
         what = "has no splits.csv of its training beside it"
-        if "splits" not in card.training and RunFolder(path.parent).splits.exists():
+        if "split_sha256" not in card.training and RunFolder(path.parent).splits.exists():
             what = "does not say by which split it was trained, so the splits.csv beside it may be another's"
         raise UserError(f"{path} {what}; name the pictures, as in depthwise evaluate {path} DATA")
     index = used if data is None else read_index(Path(data))

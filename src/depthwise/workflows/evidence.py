@@ -17,11 +17,12 @@ from depthwise.data.decode import decode
 from depthwise.data.geometry import apply
 from depthwise.data.index import Index, Record, read_index, real_places
 from depthwise.data.views import Views
-from depthwise.deploy.outcome import Outcome, outcome
+from depthwise.deploy.outcome import Outcome
 from depthwise.deploy.predict import Classifier, Engine, FeatureEngine
 from depthwise.deploy.verify import GOLDEN, TOLERANCE, Comparison, compare, noise, odd_sized, pack_golden
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
+from depthwise.workflows.answered import Measured, joined
 from depthwise.workflows.run_folder import RunFolder
 
 MAX_PHOTOS = 512
@@ -181,11 +182,8 @@ def rule_outcome(engine: Engine, pictures: Pictures) -> Outcome | None:
         return None
     views = [Views(image, image[None]) for image in pictures.images]
     parts = [classifier.outputs(views[start : start + BATCH]) for start in range(0, len(views), BATCH)]
-    stated, logits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("stated", "logits"))
-    features = [part.features for part in parts if part.features is not None]
-    decision, joined = classifier.decision, np.concatenate(features) if features else None
-    answers, reasons = decision.decide(classifier.classes, stated, logits, joined)
-    return outcome(decision, classifier.classes, answers, reasons, pictures.labels)
+    outputs = joined(parts, len(classifier.classes))
+    return Measured(classifier, pictures.records, pictures.labels, outputs, ()).decide()
 
 
 def pack_pictures(engine: Engine, pictures: Pictures, *, resizes: bool) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class RunFolder:
 
         A splits.csv beside a model file may be of another run, changed since, or no split at all.
         """
-        wanted = card.training.get("splits")
+        wanted = card.training.get("split_sha256")
         if wanted is None or not self.splits.exists():
             return None
         with contextlib.suppress(UserError):

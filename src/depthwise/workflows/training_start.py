@@ -247,7 +247,7 @@ def new_card(request: Request, start: Plan, pictures: TrainingPictures, console:
         "sources": request.sources,
         "split": request.dealing,
         "pictures": pictures.digest,
-        "splits": digest_of_split(pictures.records),
+        "split_sha256": digest_of_split(pictures.records),
         "stored_size": start.stored_size,
         "can_mirror": can_mirror(pictures.training, request.config, console),
     }
