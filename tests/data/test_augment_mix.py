@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from depthwise.data import augment, augment_colour, augment_erase, augment_maps, augment_mix, augment_policy
 from depthwise.data.augment_mix import blend, plan_mix
 from depthwise.data.order import mix
 
@@ -82,3 +83,29 @@ def test_the_given_pictures_stay_as_they_were():
     one, two = flat(200, 4), flat(40, 4)
     blend(one, two, IDS[:4], 0, 0, np.full(4, 0.5), np.array([True, False] * 2))
     assert (one == 200).all() and (two == 40).all()
+
+
+def noting(draw, salts):
+    def noted(ids, *asked):
+        salts.update(asked[2:])
+        return draw(ids, *asked)
+
+    return noted
+
+
+def test_no_two_changes_share_a_draw(monkeypatch):
+    drawn = {}
+    for module in (augment, augment_maps, augment_colour, augment_erase, augment_policy, augment_mix):
+        for name in {"mix", "uniform"} & set(vars(module)):
+            monkeypatch.setattr(module, name, noting(getattr(module, name), drawn.setdefault(module.__name__, set())))
+    pictures, rows = np.full((64, 8, 8, 3), 128, np.uint8), np.arange(64)
+    everything = {"flip": True, "vertical_flip": True, "rotate": 20.0, "jitter": 0.3, "hue": 0.1, "pca_noise": 0.1}
+    for cut in ({"crop": 0.1}, {"scale_min": 0.3}, {"short_side": (9, 12)}):
+        how = augment.Augmentation(
+            **everything, **cut, policy="randaugment", policy_ops=14, erase=1.0, augment_warmup=2.0
+        )
+        augment.augment(pictures, rows, IDS[:64], 0, 1, how, 8)
+    mixed = plan(IDS[:64], mixup=0.2, cutmix=2.0)
+    blend(pictures, pictures[mixed.partners], IDS[:64], 0, 0, mixed.shares, mixed.is_cut)
+    salts = [salt for module in drawn.values() for salt in module]
+    assert len(drawn) == 6 and len(salts) == len(set(salts)) > 60

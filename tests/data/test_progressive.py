@@ -9,7 +9,7 @@ def test_sizes_grow_in_four_stages_of_equal_length():
 
 
 @pytest.mark.parametrize("num_epochs", [1, 2, 3, 4, 5, 7, 30])
-@pytest.mark.parametrize(("first", "last"), [(100, 225), (16, 28), (64, 64)])
+@pytest.mark.parametrize(("first", "last"), [(100, 225), (16, 28), (26, 28), (28, 29), (64, 64)])
 def test_sizes_never_shrink_and_end_at_the_last(num_epochs, first, last):
     sizes = [epoch_size(epoch, num_epochs, first, last) for epoch in range(num_epochs)]
     assert sizes == sorted(sizes)

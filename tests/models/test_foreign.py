@@ -72,6 +72,8 @@ def test_a_file_cannot_make_us_call_a_function(own, photos, tmp_path):
     with pytest.raises(UserError, match="If you trust it"):
         dw.load(out, factory="os:system")
     assert len(dw.load(out, factory=own).classes) == 3
+    with pytest.raises(UserError, match=r"run: its network is made by calling my_networks:tiny.*Export the teacher"):
+        dw.train(photos, tmp_path / "student", dw.TrainConfig(model="lenet5", teacher=str(out), epochs=1))
 
 
 def test_which_names_run_code():

@@ -17,6 +17,7 @@ from PIL import Image
 from depthwise.deploy.decision import Decision
 from depthwise.deploy.thresholds import PrecisionRule
 from depthwise.metrics import proportion_interval
+from depthwise.report.confusion import ticks
 from depthwise.report.figures import NAMES, write_figures
 from depthwise.report.run_page import run_page
 from depthwise.workflows import test_reads
@@ -179,11 +180,31 @@ def test_the_browser_may_run_the_page_s_own_script_and_no_other():
 def test_many_classes_are_a_picture_and_few_are_counts():
     few, many = (run_page(made_up_report(LETTERS[:number])).decode() for number in (20, 21))
     assert 'class="confusion"' in few and "matrix" not in re.sub(r"<style>.*?</style>", "", few, flags=re.DOTALL)
-    (picture,) = re.findall(r'matrix" src="data:image/png;base64,([^"]*)"', many)
+    (picture,) = re.findall(r'matrix">\n<img class="pixels" src="data:image/png;base64,([^"]*)"', many)
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
     assert pixels.shape == (21, 21, 4)
     confusion = made_up_report(LETTERS[:21]).assessment.scores.confusion
     np.testing.assert_array_equal(pixels[..., 3] > 0, confusion > 0)
+
+
+@pytest.mark.parametrize(("num_classes", "last"), [(21, 20), (50, 50), (200, 200), (1000, 1000), (10_450, 10_000)])
+def test_sides_of_a_large_confusion_matrix_have_some_numbers(num_classes, last):
+    found = ticks(num_classes)
+    assert 4 <= len(found) <= 10 and found[-1].number == last
+    assert [tick.number for tick in found] == [found[0].number * (place + 1) for place in range(len(found))]
+    assert all(tick.place == pytest.approx(100 * (tick.number - 0.5) / num_classes) for tick in found)
+
+
+def test_classes_have_the_numbers_of_the_matrix_s_sides(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: told.append(figure.axes[0].get_yticklabels()))
+    few, many = (made_up_report(LETTERS[:number]) for number in (20, 21))
+    page = run_page(many).decode()
+    assert re.findall(r'<span class="row"[^>]*>(\d+)</span>', page) == ["5", "10", "15", "20"]
+    assert re.search(rf'data-value="10">10</td><td>{LETTERS[9]}</td>', page) and ">no.</th>" in page
+    assert ">no.</th>" not in run_page(few).decode()
+    write_figures(many, tmp_path)
+    assert [label.get_text() for label in told[NAMES.index("confusion.png")]] == ["5", "10", "15", "20"]
 
 
 @pytest.mark.parametrize(

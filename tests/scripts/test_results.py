@@ -77,7 +77,7 @@ def test_every_family_has_a_row_whose_settings_hold():
     assert {row.recipe for row in ROWS} <= set(recipe_names())
     for row in ROWS:
         task = results_run.task_of(row)
-        assert task.image_size in (28, 32)
+        assert task.image_size in ((64,) if row.family == "GoogLeNet" else (28, 32))
         assert results_run.costs(task)["macs"] > 100_000
         assert results_run.settled(row).epochs == row.most_epochs or row.most_epochs is None
 

@@ -236,6 +236,18 @@ def test_stopped_in_either_stage_and_resumed_it_ends_with_the_same_bits(photos, 
         assert (out / name).read_bytes() == (staged / name).read_bytes()
 
 
+def test_it_goes_on_without_a_word_of_where(photos, recipe, staged, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wishes = {**SMALL, "recipe": recipe}
+    with pytest.raises(Interrupted):
+        dw.train(photos, None, wishes, console=Stopping(14), **HOW)
+    with pytest.raises(UserError, match="already holds a run"):
+        dw.train(photos, None, wishes, **HOW)
+    for _ in range(2):  # a run that is finished stays as it is
+        result = dw.train(photos, None, wishes, resume="auto", **HOW)
+        assert (result.folder / "best.safetensors").read_bytes() == (staged / "best.safetensors").read_bytes()
+
+
 def test_patience_counts_from_the_stage_before(photos, recipe, tmp_path):
     wishes = {**SMALL, "recipe": recipe, "lr": 1e-12, "recalibrate": False, "epochs": 9, "patience": 2}
     result = dw.train(photos, tmp_path / "run", wishes, **HOW)

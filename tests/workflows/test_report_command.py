@@ -182,6 +182,14 @@ def test_what_the_network_is_shown_is_what_training_showed_it(trained, tmp_path)
             np.testing.assert_array_equal(image, shown[every.ids[0]])
 
 
+def test_a_sampler_that_draws_some_twice_and_others_not_at_all_has_a_page(tmp_path):
+    photos, out = write_photos(tmp_path / "photos", per_class=12), tmp_path / "run"
+    for path in sorted((photos / "red fox").iterdir())[4:]:
+        path.unlink()
+    assert run(["train", str(photos), "--out", str(out), *FLAGS, "--epochs", "1", "--class-balance", "sampler"]) == 0
+    assert len(gather(out).augmented) == 6
+
+
 def test_parts_that_are_cut_out_are_shown_from_the_pixels_that_training_had(tmp_path):
     photos, out = write_photos(tmp_path / "photos", per_class=8, size=(60, 48)), tmp_path / "run"
     assert run(["train", str(photos), "--out", str(out), *FLAGS, "--epochs", "1", "--scale-min", "0.5"]) == 0

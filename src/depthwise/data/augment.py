@@ -1,8 +1,8 @@
 """Random changes of training pictures, each a pure function of (seed, epoch, sample id).
 
 One pass moves pixels (`augment_maps`, `warp`), then `augment_policy`, `augment_colour` and `augment_erase` change their
-values; `augment_mix` blends two finished pictures and their labels. What a sample becomes does not depend on its batch,
-worker or process.
+values; `augment_mix` blends two finished pictures of a batch, and their labels. Nothing depends on workers or
+processes, and only the blend's partner on the batch.
 """
 
 from dataclasses import dataclass, fields, replace

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from depthwise.data.order import Ids, mix, uniform
 from depthwise.data.warp import Images
 
-PARTNER, WHICH, BOX_X, BOX_Y, FIRST, SECOND = 181, 182, 183, 184, 200, 300  # salts; the last two plus the try
+PARTNER, WHICH, BOX_X, BOX_Y, FIRST, SECOND = 301, 302, 303, 304, 400, 500  # salts; the last two plus the try
 NUM_TRIES = 64
 """At alpha 2, the largest allowed, one of six tries is taken: all 64 fail once in 100,000 draws."""
 

@@ -49,8 +49,9 @@ def upper_bound(hits: float, num: float, level: float = LEVEL) -> float:
 def photos_needed(target: float, observed: float = 0.0, level: float = LEVEL) -> int | None:
     """Return how many photos prove an error rate of at most `target`, if the share `observed` of them is wrong.
 
-    Proved: the upper end of `proportion_interval` is at most `target`. None when no number (below ten million) does:
-    `observed` is not below `target`, or too close. Raises ValueError unless 0 < target < 1.
+    Proved: the upper end of `proportion_interval` is at most `target`. With `observed` above 0 it is about so many:
+    photos are wrong as a whole, so that a few fewer may do, or a few more fall short. None when no number (below ten
+    million) does: `observed` is not below `target`, or too close. Raises ValueError unless 0 < target < 1.
     """
     if not 0 < target < 1:
         raise ValueError(f"target={target}: need an error rate above 0 and below 1")

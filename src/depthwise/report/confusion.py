@@ -12,6 +12,7 @@ from depthwise.report.thumbnails import exact
 MOST_IN_TABLE = 20
 """Classes up to which every count is written."""
 MOST_PAIRS = 15
+MOST_TICKS = 10
 RIGHT, WRONG = (42, 108, 181), (214, 96, 0)
 """Colours that can be told apart by everybody, on light and on dark paper."""
 
@@ -22,6 +23,13 @@ class Cell(NamedTuple):
     photos: int
     share: float  # of its row's photos
     is_right: bool
+
+
+class Tick(NamedTuple):
+    """A class's number along the sides of the picture."""
+
+    number: int  # from 1 on
+    place: float  # in percent of the side
 
 
 class Pair(NamedTuple):
@@ -56,6 +64,13 @@ def most_confused(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[
     return [Pair(classes[i], classes[j], int(wrong[i, j]), float(shares[i, j])) for i, j in places if wrong[i, j]]
 
 
+def ticks(num_classes: int) -> list[Tick]:
+    """Return at most MOST_TICKS classes in even steps of 5, 10, 20, 50, ... whose numbers help to find the others."""
+    steps = (factor * 10**power for power in range(9) for factor in (1, 2, 5))
+    step = next(step for step in steps if step >= 5 and num_classes / step <= MOST_TICKS)
+    return [Tick(number, 100 * (number - 0.5) / num_classes) for number in range(step, num_classes + 1, step)]
+
+
 def heat_map(confusion: NDArray[np.int64]) -> str:
     """Return a picture with a point per pair of classes as a data address; nothing is clear, all of a row opaque.
 
@@ -75,6 +90,7 @@ def table_values(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[s
     return {
         "cells": cells(confusion) if is_small else None,
         "map": "" if is_small else heat_map(confusion),
+        "ticks": ticks(len(classes)),
         "pairs": most_confused(confusion, classes),
         "num_mistakes": int(confusion.sum() - confusion.diagonal().sum()),
     }

@@ -13,7 +13,7 @@ import numpy as np
 from depthwise import files
 from depthwise.console import shown
 from depthwise.errors import CannotWrite
-from depthwise.report.confusion import MOST_IN_TABLE, row_shares
+from depthwise.report.confusion import MOST_IN_TABLE, row_shares, ticks
 from depthwise.report.page import short_name
 from depthwise.workflows.reporting import RunReport
 
@@ -124,6 +124,9 @@ def _draw_confusion(report: RunReport, axes: Axes) -> None:
     axes.set_ylabel("class")
     if len(names) > MOST_IN_TABLE:
         axes.set_title(f"{len(names)} classes, shares of each row", fontsize=9)
+        numbers = [tick.number for tick in ticks(len(names))]
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks([number - 1 for number in numbers], [str(number) for number in numbers])
         return
     places = np.arange(len(names))
     labels = [_plain(short_name(name)) for name in names]

@@ -137,11 +137,11 @@ def proof_text(proof: Proof, top1: float) -> str:
         return f"{text}."
     if proof.as_here is None:
         return f"{text}; with {1 - top1:.2%} wrong, as here, no number is enough."
-    return f"{text}, or {proof.as_here:,} with {1 - top1:.2%} wrong, as here."
+    return f"{text}, or about {proof.as_here:,} with {1 - top1:.2%} wrong, as here."
 
 
 def _reads(reads: TestReads) -> str:
     models = f", with {reads.num_models} models" if reads.num_models > 1 else ""
     times = "once" if reads.num_reads == 1 else f"{reads.num_reads:,} times"
     advice = "" if reads.num_reads == 1 else "; choosing by it makes it a validation set"
-    return f"These test photos have been read {times}{models}{advice}."
+    return f"This run has read these test photos {times}{models}{advice}."

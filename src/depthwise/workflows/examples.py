@@ -90,6 +90,7 @@ def augmented(records: Sequence[Record], card: Card, config: TrainConfig, folder
 
     They are decoded at the side that training kept them at: parts that were cut out are as sharp as they were then.
     """
+    each_once = replace(config, class_balance="none")  # a sampler draws some twice and others not at all
     chosen = [records[number * len(records) // NUM_AUGMENTED] for number in range(min(NUM_AUGMENTED, len(records)))]
     loading = partial(load_pictures, stored_size=card.training.get("stored_size"), workers=1, console=Quiet())
     with loading(chosen, card.classes, card.geometry, folder=folder) as (few, _):
@@ -100,7 +101,7 @@ def augmented(records: Sequence[Record], card: Card, config: TrainConfig, folder
         epochs = [
             {
                 number: image
-                for batch in epoch_batches(few, config, epoch=epoch, workers=0)
+                for batch in epoch_batches(few, each_once, epoch=epoch, workers=0)
                 for number, image in zip(batch.ids.tolist(), batch.images, strict=True)
             }
             for epoch in numbers

@@ -50,12 +50,13 @@ def train(
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one talks
     console, wishes = console if console and is_first else Quiet(), dict(config or {})
     refuse_rivals(init, wishes.get("pretrained"), how.get("resume", "never"), overwrite=how.get("overwrite", False))
-    begun = Path(out) if out and how.get("resume") == "auto" else None
+    is_going_on = how.get("resume") == "auto"
+    begun = Path(out) if out and is_going_on else None
     with join("cpu") as group:  # the run folder is on the first one's machine
         recipe, name, wishes = group.first(lambda: settle_recipe(Path(data), begun, wishes, init, console, split))
         stages = recipe.stages(wishes)
         folder = RunFolder(Path(out) if out else default_folder(data, stages[-1].model))
-        is_begun = group.first(lambda: begun is not None and folder.has_checkpoint)
+        is_begun = group.first(lambda: is_going_on and folder.has_checkpoint)
     how["split"] = SplitConfig.of(split, stages[-1].seed)
     if len(stages) == 1:
         return train_once(data, folder.path, stages[0], init=init, console=console, **how)
@@ -63,7 +64,7 @@ def train(
     command = command_line(
         *(data, folder.path, {"recipe": name, **wishes}),
         init=init,
-        is_resumed=how.get("resume") == "auto",
+        is_resumed=is_going_on,
         **{name: how[name] for name in told},
     )
     return _train_both(data, folder, stages, init, console, {**how, "command": command}, is_begun=is_begun)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from depthwise.artifact import read_card
 from depthwise.config import TrainConfig
 from depthwise.data.audit import content_hash
 from depthwise.data.geometry import Geometry, apply
@@ -15,6 +16,7 @@ from depthwise.deploy.engine import Choice
 from depthwise.deploy.predict import Engine
 from depthwise.errors import UserError
 from depthwise.metrics import Logits
+from depthwise.models.foreign import is_code
 from depthwise.workflows.loading import load
 from depthwise.workflows.run_folder import find_model
 
@@ -54,6 +56,7 @@ def read_teacher(config: TrainConfig, classes: tuple[str, ...], place: torch.dev
     """
     if config.teacher is None:
         return None
+    _refuse_other_code(Path(config.teacher), config.model)
     choice = Choice(threads=torch.get_num_threads())  # as the run has: they decide on the last bits
     engine = load(config.teacher, place.type, config.model, choice=choice).engine
     theirs = engine.card.classes
@@ -65,6 +68,17 @@ def read_teacher(config: TrainConfig, classes: tuple[str, ...], place: torch.dev
             f"it has {len(theirs)}, of which {len(classes) - len(missing)} are among the {len(classes)} here"
         )
     return Teacher(engine, np.array([theirs.index(name) for name in classes], np.intp))
+
+
+def _refuse_other_code(teacher: Path, model: str) -> None:
+    """Raise UserError for a network that some code makes which the user did not name as the student's."""
+    path = find_model(teacher)
+    name = read_card(path).model if path.suffix == ".safetensors" and path.is_file() else model
+    if is_code(name) and name != model:
+        raise UserError(
+            f"--teacher {teacher}: its network is made by calling {name}, which runs that code; train calls only that "
+            f"of --model. Export the teacher (depthwise export {teacher} --factory {name}), and name the exported file"
+        )
 
 
 def teacher_hash(config: TrainConfig) -> str | None:
