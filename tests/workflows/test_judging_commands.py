@@ -66,7 +66,7 @@ def test_evaluate_states_intervals_and_counts_the_readings(own, capsys):
     assert found["test_reads"] == {"reads": 1, "models": 1}
     ask(capsys, "evaluate", own, "--split", "valid")
     _, second = ask(capsys, "evaluate", own, "--target-error", "0.01")
-    assert "read 2 times; choosing by it makes it a validation set" in second.out
+    assert "has read these test photos 2 times; choosing by it makes it a validation set" in second.out
     assert (
         "These photos do not prove an error of at most 1%: that takes 368 independent ones without a mistake"
         in second.out
