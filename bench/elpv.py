@@ -141,6 +141,8 @@ def run(trial: Trial, place: Path, threads: int | None) -> dict[str, Any]:
 
 def main(asked: argparse.Namespace) -> None:
     """Make the runs that are asked for and not yet recorded."""
+    cache = asked.place / "cache"
+    os.environ["DEPTHWISE_CACHE"] = str(cache)
     kept = record.RESULTS / "elpv.json"
     rows = json.loads(kept.read_text(encoding="utf-8"))["rows"] if kept.exists() else []
     done = {Trial(row["split"], row["method"], row["seed"]).name for row in rows}
@@ -151,7 +153,7 @@ def main(asked: argparse.Namespace) -> None:
         if trial.name in done:
             print(f"{trial.name}: recorded")
             continue
-        os.environ["DEPTHWISE_CACHE"] = str(asked.place / "cache" / trial.name)  # times are those of a first run
+        os.environ["DEPTHWISE_CACHE"] = str(cache / trial.name)  # times are those of a first run
         rows.append(run(trial, asked.place, asked.threads))
         rows.sort(key=lambda row: [t.name for t in TRIALS].index(f"{row['split']}/{row['method']}/{row['seed']}"))
         record.write("elpv", {"data": data, "valid": VALID, "test": TEST, "rows": rows})

@@ -21,6 +21,7 @@ FIGURE = re.compile(r"`?(\w+)`? (\d+\.\d+) % of [\d,]+ test pictures")
 """The form of a test accuracy in prose and recipes, after its row's name."""
 SLOPE_EPOCHS = 3
 PICTURES_SIDE = 28
+"""Fashion-MNIST's, px: the input's where nothing else is asked for."""
 NOT_OWN = ("recipe", "model", "set", "most_epochs", "augmentation", "minutes", "threads", "versions")
 """What a plan's request has beside settings that differ from the recipe's."""
 Found = dict[str, dict[str, Any]]
@@ -122,10 +123,10 @@ def figure(found: dict[str, Any]) -> str:
     took = f"{epochs} epoch{'s' * (epochs > 1)}, {minutes_of(found):.1f} min"
     accuracy = f"{100 * top1_of(found):.2f} % of {num_images:,} test pictures"
     request = found["plan"]["request"]
-    asked = [f"{name}={value}" for name, value in request.items() if name not in (*NOT_OWN, "image_size")]
-    if request.get("image_size", PICTURES_SIDE) != PICTURES_SIDE:
-        asked.append(f"image_size={request['image_size']}")
-    own = "".join(f", {setting}" for setting in (*request["set"], *asked))
+    others = {name: value for name, value in request.items() if name not in NOT_OWN}
+    if others.get("image_size") == PICTURES_SIDE:
+        del others["image_size"]
+    own = "".join(f", {setting}" for setting in (*request["set"], *(f"{name}={others[name]}" for name in others)))
     return f"{MEASURED}Fashion-MNIST: {found['name']} {accuracy}, {took}, {seeds} seed{'s' * (seeds > 1)}{own}"
 
 

@@ -52,7 +52,8 @@ def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def read_teacher(config: TrainConfig, classes: tuple[str, ...], place: torch.device) -> Teacher | None:
     """Return the model that `config` names, None without one.
 
-    Raises UserError when it lacks one of the classes, or is exported and computes something else on this machine.
+    Raises UserError when it lacks one of the classes, is exported and computes something else on this machine, or has a
+    network that code makes other than the student's.
     """
     if config.teacher is None:
         return None
